@@ -1,0 +1,41 @@
+"""Connections to Postgres, all made in one way."""
+
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from runtime.errors import SettingsError
+from runtime.settings import Settings
+
+DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where the server is away. The last is no bug of the caller's: a server that is killed during a
+handshake leaves the driver "in another operation". After any of them the connection is to be dropped."""
+
+
+def postgres_url(settings: Settings) -> str:
+    """The configured URL, or one readable sentence."""
+    if settings.postgres_url is None:
+        raise SettingsError("READSIDE_POSTGRES_URL is not set (`readside up` sets it for the processes it starts)")
+    return settings.postgres_url
+
+
+async def connect(url: str, name: str, **settings: str) -> Any:
+    """One asyncpg connection, named in ``pg_stat_activity``; ``settings`` are the server's."""
+    named = {"application_name": f"readside {name}", **settings}
+    return await asyncpg.connect(url, timeout=10, server_settings=named)
+
+
+def make_engine(url: str, name: str, *, pool_size: int = 10) -> AsyncEngine:
+    """A pooled SQLAlchemy engine over asyncpg."""
+
+    async def create() -> Any:
+        return await connect(url, name)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=create,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+    )

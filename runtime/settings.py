@@ -1,0 +1,166 @@
+"""Settings: environment variables ``READSIDE_…`` or a ``.env`` file, checked once, at start.
+
+A wrong setting is one readable line and exit status 2, never a stack trace and never a surprise at runtime.
+"""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.errors import SettingsError
+
+_CODES = """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
+    CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP
+    GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD
+    KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN
+    NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP
+    SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES
+    VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
+"""
+ISO_4217 = frozenset(_CODES.split())
+
+SHORTEST_SECRET = 32  # bytes: RFC 7518 asks HS256 for a key at least as long as its hash
+
+
+class Settings(BaseSettings):
+    """Everything a process can be told. Field ``x`` is the environment variable ``READSIDE_X``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="READSIDE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    postgres_url: str | None = None
+    """``postgresql://user:password@host/database``; none: the embedded PostgreSQL of the data directory."""
+    mongo_url: str | None = None
+    """``mongodb://…`` of a replica set or a sharded cluster; none: the embedded MongoDB."""
+    mongo_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "readside"
+    data_dir: Path = Path(".readside")
+    host: str = "127.0.0.1"
+    """The address that the HTTP servers listen on."""
+    currency: str = "USD"
+    time_zone: str = "UTC"
+    """Business time zone: which day, week and month a sale is booked in."""
+
+    jwt_secret: SecretStr | None = None
+    jwt_jwks: str | None = None
+    """File or URL of a JWK set; tokens signed RS256, ES256 or EdDSA are then accepted."""
+    jwt_issuer: str = "readside"
+    jwt_audience: str = "readside"
+    jwt_lifetime_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
+
+    sign_ups_per_minute: Annotated[int, Field(ge=1, le=10**6)] = 60
+    """Of one client address."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=10**6)] = 300
+    """Of one client address."""
+    password_failures_per_minute: Annotated[int, Field(ge=1, le=10**6)] = 10
+    """Of one account."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas, whose ``X-Forwarded-For`` is believed."""
+
+    log_format: Literal["auto", "console", "json", "plain"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    batch_limit: Annotated[int, Field(ge=1, le=20_000)] = 2_000
+    """Most events in one transaction of a projection."""
+    park_after_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a projection tries an event before it becomes a dead letter."""
+    retry_dead_letters_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """How long after a failure a dead letter is tried again by itself, then twice as long, and so on; 0: never."""
+
+    @field_validator("postgres_url", "mongo_url", "jwt_secret", "jwt_jwks", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("postgres_url")
+    @classmethod
+    def _names_postgres(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"postgresql", "postgres"}, "postgresql://user:password@host:5432/database")
+
+    @field_validator("mongo_url")
+    @classmethod
+    def _names_mongodb(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"mongodb", "mongodb+srv"}, "mongodb://host:27017/?replicaSet=rs0")
+
+    @field_validator("currency")
+    @classmethod
+    def _is_iso_4217(cls, value: str) -> str:
+        if value not in ISO_4217:
+            raise ValueError(f"{value!r} is not an ISO 4217 currency code such as USD, EUR or KRW")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_iana_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone such as UTC, Europe/London or Asia/Seoul")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < SHORTEST_SECRET:
+            raise ValueError(f"a secret of at least {SHORTEST_SECRET} bytes is needed for HS256")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The trusted proxies, parsed."""
+        return _networks(self.trusted_proxies)
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a process that is to have the same; secrets among them."""
+        told = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            f"READSIDE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in told.items()
+            if value is not None
+        }
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The business time zone, ready to use."""
+        return ZoneInfo(self.time_zone)
+
+
+def load_settings() -> Settings:
+    """Read and check the environment. Raises `SettingsError` with one line that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "READSIDE_" + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _checked_url(value: str | None, schemes: set[str], example: str) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises on a port that is no number
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in schemes or not (parts.netloc or "host=" in parts.query):
+        # The value is not repeated: it may hold a password.
+        raise ValueError(f"not a URL of the form {example}")
+    return value
+
+
+def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"{error}; addresses or networks such as 10.0.0.0/8 are needed, with commas") from None
