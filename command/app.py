@@ -1,0 +1,62 @@
+"""The command API: one process, one Postgres, nothing of the read side."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from command import feed
+from command.bootstrap import before_commit_handlers, neighbours_of_ordering
+from command.catalog import routes as catalog_routes
+from command.edge import WriteSide, install_refusal_handlers
+from command.idempotency import IdempotencyKeys, sweeping
+from command.members import routes as members_routes
+from command.members.throttle import Throttle
+from command.ordering import routes as ordering_routes
+from command.unit_of_work import Transactions
+from eventstore import Doorbell, EventLog
+from runtime.consistency import ConsistencyTokens
+from runtime.http import make_app
+from runtime.postgres import make_engine, postgres_url
+from runtime.settings import Settings
+from runtime.tokens import Tokens
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects when it starts. Raises `SettingsError`."""
+    url = postgres_url(settings)
+    engine = make_engine(url, "command-api", pool_size=16)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with EventLog(url, "command-api feed") as log, Doorbell(url) as doorbell, sweeping(engine):
+            deployment_id = await log.deployment_id()
+            secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+            app.state.event_log = log
+            app.state.write_side = WriteSide(
+                Transactions(engine, before_commit_handlers(), doorbell),
+                ConsistencyTokens(deployment_id),
+                IdempotencyKeys(deployment_id=deployment_id, secret=secret),
+            )
+            yield
+        await engine.dispose()
+
+    async def postgres_answers() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    app = make_app(
+        "Readside command API",
+        "The write side: members, catalog, ordering, and the event log to pull from.",
+        lifespan=lifespan,
+        checks={"Postgres": postgres_answers},
+    )
+    app.state.settings = settings
+    app.state.tokens = Tokens(settings)
+    app.state.neighbours = neighbours_of_ordering()
+    app.state.throttle = Throttle(settings)
+    install_refusal_handlers(app)
+    for module in (members_routes, catalog_routes, ordering_routes, feed):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,1 @@
+"""What is sold: products, their prices, and what is in stock."""

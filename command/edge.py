@@ -1,0 +1,224 @@
+"""Where HTTP meets the domain: the one place that commits, and the one table from refusals to statuses.
+
+Routes describe input and output; `Commands.run` opens the unit of work, runs the use case, commits once, and turns
+what happened into an answer with ``ETag`` and ``Consistency-Token``.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import asyncpg
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from starlette.responses import Response
+
+from command.aggregate import Aggregate
+from command.errors import CommandRefused, ConcurrentUpdate, InvalidCommand, NotFound, RuleBroken, StaleVersion
+from command.idempotency import ANONYMOUS, IdempotencyKeys, KeyedRequest, StoredAnswer
+from command.preconditions import expected_of
+from command.unit_of_work import Transactions, UnitOfWork
+from runtime.access import requires
+from runtime.consistency import ConsistencyTokens
+from runtime.headers import request_id_of, traceparent_of
+from runtime.http import JsonResponse
+from runtime.problems import Problem
+from runtime.tokens import Caller
+
+A = TypeVar("A", bound=Aggregate)
+
+STATUS_OF_REFUSAL: Mapping[type[CommandRefused], int] = {
+    NotFound: 404,
+    RuleBroken: 409,
+    ConcurrentUpdate: 409,
+    StaleVersion: 412,
+    InvalidCommand: 422,
+}
+"""The status of a refusal is that of the nearest class here; its slug is its own name in kebab case."""
+
+ATTEMPTS = 3
+"""How often a command whose aggregate was changed meanwhile is run: each attempt decides afresh on what it loads.
+
+Under ``If-Match`` too: what the winner of a lost race left is another version, so the next attempt ends as 412, unless
+the caller is content with that one as well.
+"""
+
+_WORTH_ANOTHER_ATTEMPT = ("40001", "40P01")  # serialization failure, deadlock
+
+Customer = Annotated[Caller, Depends(requires("customer", password_flow=True))]
+Staff = Annotated[Caller, Depends(requires("staff", password_flow=True))]
+CustomerOrStaff = Annotated[Caller, Depends(requires("customer", "staff", password_flow=True))]
+Operator = Annotated[Caller, Depends(requires("operator", password_flow=True))]
+
+# Neither database nor log takes control characters well, and no name of anything needs them.
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
+Id = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/]+$")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NO_CONTROLS)]
+Line = Annotated[str, StringConstraints(max_length=300, pattern=_NO_CONTROLS)]
+Prose = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+
+
+class Body(BaseModel):
+    """A request body: unknown fields and values of another type are refused, never guessed at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+UseCase = Callable[[UnitOfWork], Awaitable[A]]
+Answer = Callable[[A], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSide:
+    """What the process has for every command."""
+
+    transactions: Transactions
+    tokens: ConsistencyTokens
+    keys: IdempotencyKeys
+
+
+class Commands:
+    """Runs the use case of one request against the write side."""
+
+    def __init__(self, write_side: WriteSide, request: Request) -> None:
+        self._write_side = write_side
+        self._request = request
+
+    @property
+    def transactions(self) -> Transactions:
+        """For a call that is no command."""
+        return self._write_side.transactions
+
+    async def run(
+        self, use_case: UseCase[A], answer: Answer[A], *, status: int = 200, location: str | None = None
+    ) -> Response:
+        """Run one command to its commit. ``location`` may hold ``{id}``."""
+        keyed = await self._keyed()
+        if keyed is None:
+            return await self._attempted(use_case, answer, status, location, None)
+        with self._write_side.keys.running(keyed):
+            return await self._attempted(use_case, answer, status, location, keyed)
+
+    async def run_prepared(
+        self,
+        prepare: Callable[[], Awaitable[UseCase[A]]],
+        answer: Answer[A],
+        *,
+        status: int = 200,
+        location: str | None = None,
+    ) -> Response:
+        """Like `run`, where making the use case is slow, needs no transaction, and is spared when sent again."""
+        keyed = await self._keyed()
+        if keyed is None:
+            return await self._attempted(await prepare(), answer, status, location, None)
+        with self._write_side.keys.running(keyed):
+            async with self.transactions.engine.connect() as connection:
+                replay = await self._write_side.keys.find(connection, keyed)
+            if replay is not None:
+                return _replayed(replay)
+            return await self._attempted(await prepare(), answer, status, location, keyed)
+
+    async def _attempted(
+        self, use_case: UseCase[A], answer: Answer[A], status: int, location: str | None, keyed: KeyedRequest | None
+    ) -> Response:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._once(use_case, answer, status, location, keyed)
+            except ConcurrentUpdate:
+                if attempt == ATTEMPTS:
+                    raise
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or getattr(error.orig, "sqlstate", None) not in _WORTH_ANOTHER_ATTEMPT:
+                    raise
+        raise AssertionError("the last attempt answers or raises")
+
+    async def _once(
+        self, use_case: UseCase[A], answer: Answer[A], status: int, location: str | None, keyed: KeyedRequest | None
+    ) -> Response:
+        async with self.transactions.begin() as uow:
+            if keyed is not None:
+                replay = await self._write_side.keys.claim(uow.connection, keyed)
+                if replay is not None:
+                    return _replayed(replay)
+            uow.expected = expected_of(self._request.headers.getlist("if-match"))
+            aggregate = await use_case(uow)
+            written = await uow.write(
+                correlation_id=request_id_of(self._request.scope),
+                traceparent=traceparent_of(self._request.headers.get("traceparent")),
+            )
+            headers = {
+                "ETag": f'"{aggregate.version}"',
+                "Consistency-Token": self._write_side.tokens.mint(written.transaction_id),
+            }
+            if location is not None:
+                headers["Location"] = location.format(id=aggregate.id)
+            response = JsonResponse(answer(aggregate), status, headers)
+            if keyed is not None:
+                stored = StoredAnswer(status, headers, bytes(response.body))
+                await self._write_side.keys.store(uow.connection, keyed, stored)
+            await uow.connection.commit()
+            return response
+
+    async def _keyed(self) -> KeyedRequest | None:
+        request = self._request
+        given = request.headers.getlist("idempotency-key")
+        if not given:
+            return None
+        caller: Caller | None = getattr(request.state, "caller", None)
+        return self._write_side.keys.request(
+            # No subject can pass for nobody.
+            f"subject {caller.subject}" if caller is not None else ANONYMOUS,
+            ", ".join(given),
+            method=request.method,
+            path=request.url.path,
+            body=await request.body(),
+        )
+
+
+def _replayed(answer: StoredAnswer) -> Response:
+    headers = {**answer.headers, "Idempotent-Replayed": "true"}
+    return Response(answer.body, answer.status, headers, JsonResponse.media_type)
+
+
+def commands_of(request: Request) -> Commands:
+    """This request's `Commands`."""
+    return Commands(request.app.state.write_side, request)
+
+
+UseCases = Annotated[Commands, Depends(commands_of)]
+
+
+def install_refusal_handlers(app: FastAPI) -> None:
+    """Render what the domain refuses, and what the database cannot do now, as problems."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, CommandRefused)
+        status = next(STATUS_OF_REFUSAL[base] for base in type(error).__mro__ if base in STATUS_OF_REFUSAL)
+        return Problem(status, slug_of(type(error)), str(error)).response()
+
+    async def unavailable(_: Request, __: Exception) -> Response:
+        return Problem(
+            503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
+        ).response()
+
+    app.add_exception_handler(CommandRefused, refused)
+    for driver_error in (
+        OperationalError,
+        InterfaceError,
+        PoolExhausted,
+        ConnectionError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ):
+        app.add_exception_handler(driver_error, unavailable)
+
+
+def slug_of(refusal: type[CommandRefused]) -> str:
+    """``AlreadyShipped`` → ``already-shipped``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", refusal.__name__).lower()

@@ -1,0 +1,42 @@
+"""The member: an e-mail address that is theirs alone, a name, a password that only its hash is kept of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from command.aggregate import Aggregate
+from command.errors import InvalidCommand, RuleBroken
+from events.members import MemberPasswordChanged, MemberRegistered
+
+
+class EmailTaken(RuleBroken):
+    """A member with this e-mail address exists."""
+
+
+class WrongPassword(InvalidCommand):
+    """The current password is not right."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Member(Aggregate):
+    """One member. ``password_hash`` is ``None`` for one who was imported and never signed up: no password fits."""
+
+    email: str
+    name: str
+    password_hash: str | None
+
+    @classmethod
+    def register(cls, member_id: str, *, email: str, name: str, password_hash: str | None, at: datetime) -> "Member":
+        """Somebody signs up."""
+        member = cls(id=member_id, email=email, name=name, password_hash=password_hash)
+        member.record(MemberRegistered(email=email, name=name), at)
+        return member
+
+    def change_password(self, password_hash: str, *, at: datetime) -> None:
+        """Replace the password; that the old one was right is the use case's to check."""
+        self.password_hash = password_hash
+        self.record(MemberPasswordChanged(), at)
+
+
+def normalized_email(email: str) -> str:
+    """The form in which addresses are compared: without surrounding space, in lower case."""
+    return email.strip().lower()

@@ -1,0 +1,172 @@
+"""HTTP of the members context."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import OAuth2PasswordRequestForm
+from pydantic import BaseModel, StringConstraints
+from starlette.responses import Response
+
+from command.documented import command, problems
+from command.edge import Body, Customer, Name, UseCases
+from command.members import service
+from command.members.model import Member, WrongPassword, normalized_email
+from command.members.passwords import hash_password
+from command.members.throttle import Throttle, throttle_of
+from command.unit_of_work import UnitOfWork
+from runtime.http import JsonResponse
+from runtime.problems import Problem
+from runtime.tokens import Tokens
+
+router = APIRouter(tags=["members"])
+
+Limits = Annotated[Throttle, Depends(throttle_of)]
+
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"),
+]
+# Any characters, but not endless: argon2 reads all of it.
+Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
+
+
+class RegisterMember(Body):
+    """Who signs up."""
+
+    email: Email
+    name: Name
+    password: Password
+
+
+class ChangePassword(Body):
+    """The old password and the new."""
+
+    current_password: Annotated[str, StringConstraints(max_length=256)]
+    new_password: Password
+
+
+class MemberAnswer(BaseModel):
+    """The member after the command."""
+
+    member_id: str
+    version: int
+
+
+class TokenAnswer(BaseModel):
+    """A bearer token, as OAuth 2 answers it."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+
+
+@router.post(
+    "/members",
+    response_model=MemberAnswer,
+    summary="Sign up",
+    **command(201, rules="`email-taken`", makes=True, token=False, limited=True),
+)
+async def register_member(body: RegisterMember, request: Request, commands: UseCases, throttle: Limits) -> Response:
+    """Register a member; `409 email-taken` where the address belongs to one."""
+    throttle.sign_up(request)
+
+    async def prepare() -> Callable[[UnitOfWork], Awaitable[Member]]:
+        password_hash = await hash_password(body.password)
+        return lambda uow: service.register_member(uow, email=body.email, name=body.name, password_hash=password_hash)
+
+    return await commands.run_prepared(
+        prepare,
+        _answer,
+        status=201,
+        location="/members/{id}",
+    )
+
+
+class WrongGrant(BaseModel):
+    """E-mail address or password is wrong; which one is not told."""
+
+    error: Literal["invalid_grant"]
+
+
+async def _is_form(request: Request) -> None:
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent not in ("application/x-www-form-urlencoded", "multipart/form-data", ""):
+        raise Problem(415, "unsupported-media-type", "Send application/x-www-form-urlencoded.")
+
+
+@router.post(
+    "/token",
+    response_model=TokenAnswer,
+    summary="Sign in",
+    responses={
+        400: {"description": "Wrong: `invalid_grant`, as OAuth 2 has it", "model": WrongGrant},
+        **problems(
+            {
+                413: "`body-too-large`: over 1 MiB",
+                415: "`unsupported-media-type`: no form",
+                422: "`invalid-input`: see `errors`",
+                429: "`too-many-requests`: see `Retry-After`",
+                503: "`unavailable`: see `Retry-After`",
+            }
+        ),
+    },
+)
+async def token(
+    request: Request,
+    _: Annotated[None, Depends(_is_form)],
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    commands: UseCases,
+    throttle: Limits,
+) -> Response:
+    """OAuth 2 password grant: `username` is the e-mail address. Wrong: 400 `{"error": "invalid_grant"}`."""
+    throttle.sign_in(request)
+    async with throttle.password_check(request, normalized_email(form.username)) as attempt:
+        async with commands.transactions.begin() as uow:
+            member = await service.authenticated(uow, email=form.username, password=form.password)
+        if member is not None:
+            attempt.succeeded()
+    no_store = {"Cache-Control": "no-store"}
+    if member is None:
+        return JsonResponse({"error": "invalid_grant"}, 400, no_store)
+    tokens: Tokens = request.app.state.tokens
+    answer = {
+        "access_token": tokens.issue(member.id, ["customer"], name=member.name),
+        "token_type": "bearer",
+        "expires_in": tokens.lifetime_seconds,
+        "scope": "customer",
+    }
+    return JsonResponse(answer, 200, no_store)
+
+
+@router.post(
+    "/members/me/change-password",
+    response_model=MemberAnswer,
+    summary="Change one's password",
+    **command(invalid="`wrong-password`", limited=True),
+)
+async def change_password(
+    body: ChangePassword, request: Request, caller: Customer, commands: UseCases, throttle: Limits
+) -> Response:
+    """Replace the password; `422 wrong-password` where the current one is not right."""
+    wrong: WrongPassword | None = None
+    async with throttle.password_check(request, f"member {caller.subject}") as attempt:
+        try:
+            answer = await commands.run(
+                lambda uow: service.change_password(
+                    uow, caller.subject, current=body.current_password, new=body.new_password
+                ),
+                _answer,
+            )
+        except WrongPassword as error:
+            wrong = error
+        else:
+            attempt.succeeded()
+    if wrong is not None:
+        raise wrong
+    return answer
+
+
+def _answer(member: Member) -> dict[str, Any]:
+    return {"member_id": member.id, "version": member.version}

@@ -1,0 +1,1 @@
+"""Orders: from placing to delivery, their payment and their cancellation."""

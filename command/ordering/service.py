@@ -1,0 +1,147 @@
+"""Use cases of the ordering context.
+
+What ordering needs of other contexts stands in `Neighbours`, as functions; `command.bootstrap` fills them in.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from command.errors import InvalidCommand, NotFound
+from command.ordering.model import InsufficientPoints, Order, PaymentStatus
+from command.ordering.storage import Orders
+from command.unit_of_work import UnitOfWork
+from events.ordering import Line, Orderer, ShippingInfo
+from runtime.clock import now
+from runtime.ids import new_id
+from runtime.tokens import Caller
+
+DECLINED_TOKEN = "tok_declined"  # noqa: S105  (a card token's prefix, no secret)
+
+
+class UnknownProduct(InvalidCommand):
+    """No such product: {products}."""
+
+
+class UnknownCoupon(InvalidCommand):
+    """No such coupon: {coupon_code}."""
+
+
+class ProductNow(Protocol):
+    """What ordering wants to know of a product."""
+
+    name: str
+    category: str
+    unit_price: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What other contexts answer: products as they are now, and the name of a member (``None``: not one of ours)."""
+
+    products_now: Callable[[UnitOfWork, Sequence[str]], Awaitable[dict[str, ProductNow]]]
+    member_name: Callable[[UnitOfWork, str], Awaitable[str | None]]
+
+
+async def place_order(
+    uow: UnitOfWork,
+    neighbours: Neighbours,
+    *,
+    caller: Caller,
+    currency: str,
+    lines: Sequence[tuple[str, int]],
+    shipping_info: ShippingInfo,
+    coupon_code: str | None = None,
+) -> Order:
+    """Place an order of ``(product id, quantity)`` lines at today's prices. Raises `UnknownProduct`."""
+    if coupon_code is not None:
+        raise UnknownCoupon(coupon_code=coupon_code)
+    products = await neighbours.products_now(uow, sorted({product_id for product_id, _ in lines}))
+    unknown = {product_id for product_id, _ in lines} - products.keys()
+    if unknown:
+        raise UnknownProduct(products=", ".join(sorted(unknown)))
+    name = await neighbours.member_name(uow, caller.subject)
+    order = Order.place(
+        new_id(),
+        orderer=Orderer(caller.subject, name or caller.name or caller.subject),
+        currency=currency,
+        lines=[_line(product_id, products[product_id], quantity) for product_id, quantity in lines],
+        shipping_info=shipping_info,
+        at=now(),
+    )
+    uow.repository(Orders).add(order)
+    return order
+
+
+async def pay_order(
+    uow: UnitOfWork, order_id: str, *, caller: Caller, method: str, card_token: str | None, points: int
+) -> Order:
+    """Ask for the payment and settle it: in this version the card's answer is known at once, by its token."""
+    order = await own_order(uow, order_id, caller=caller)
+    if points > 0 or method == "points":
+        raise InsufficientPoints  # nobody has any yet: points come with their own context
+    order.request_payment(new_id(), method=method, points=points, at=now())
+    if card_token is not None and card_token.startswith(DECLINED_TOKEN):
+        order.decline_payment("The card was declined.", at=now())
+    else:
+        order.approve_payment(at=now())
+    return order
+
+
+async def change_shipping_info(uow: UnitOfWork, order_id: str, *, caller: Caller, shipping_info: ShippingInfo) -> Order:
+    """Send the parcel elsewhere."""
+    order = await own_order(uow, order_id, caller=caller)
+    order.change_shipping_info(shipping_info, at=now())
+    return order
+
+
+async def ship_order(uow: UnitOfWork, order_id: str, *, carrier: str, tracking_number: str) -> Order:
+    """Hand the parcel to the carrier."""
+    order = uow.as_expected(await uow.repository(Orders).get(order_id))
+    order.ship(carrier=carrier, tracking_number=tracking_number, at=now())
+    return order
+
+
+async def start_delivery(uow: UnitOfWork, order_id: str) -> Order:
+    """The parcel is out for delivery."""
+    order = uow.as_expected(await uow.repository(Orders).get(order_id))
+    order.start_delivery(at=now())
+    return order
+
+
+async def complete_delivery(uow: UnitOfWork, order_id: str) -> Order:
+    """The parcel arrived."""
+    order = uow.as_expected(await uow.repository(Orders).get(order_id))
+    order.complete_delivery(at=now())
+    return order
+
+
+async def cancel_order(uow: UnitOfWork, order_id: str, *, caller: Caller, reason: str) -> Order:
+    """Call the order off; as payments settle at once in this version, so do refunds."""
+    order = await own_order(uow, order_id, caller=caller)
+    order.cancel(reason, canceled_by=caller.subject, at=now())
+    if order.payment is not None and order.payment.status is PaymentStatus.REFUND_REQUESTED:
+        order.complete_refund(at=now())
+    return order
+
+
+async def own_order(uow: UnitOfWork, order_id: str, *, caller: Caller) -> Order:
+    """The order, if the caller owns it or is staff; another's cannot be told from none.
+
+    Raises `NotFound`, `StaleVersion`.
+    """
+    order = await uow.repository(Orders).get(order_id)
+    if order.orderer.member_id != caller.subject and not caller.has("staff"):
+        raise NotFound(what="order")
+    return uow.as_expected(order)
+
+
+def _line(product_id: str, product: ProductNow, quantity: int) -> Line:
+    return Line(
+        product_id=product_id,
+        name=product.name,
+        category=product.category,
+        unit_price=product.unit_price,
+        quantity=quantity,
+        amount=product.unit_price * quantity,
+    )
