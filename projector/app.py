@@ -1,0 +1,47 @@
+"""The projector's port: health, metrics, and where the projections stand."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from projector import operations
+from projector.daemon import Daemon
+from projector.dead_letter_routes import install_dead_letters
+from projector.operations import Operator
+from runtime.http import make_app
+from runtime.settings import Settings
+from runtime.tokens import Tokens
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; the daemon runs as long as it does. Raises `SettingsError`."""
+    daemon = Daemon(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with daemon.running():
+            yield
+
+    app = make_app(
+        "Readside projector",
+        "The daemon between the write side and the read side: health, metrics and operations.",
+        lifespan=lifespan,
+        checks={
+            "Postgres": daemon.postgres_works,
+            "MongoDB": daemon.mongo_works,
+            "projections": daemon.projections_work,
+        },
+    )
+    app.state.tokens = Tokens(settings)
+    install_dead_letters(app, daemon.database, daemon.look_at_dead_letters)
+
+    app.state.registry = daemon.registry
+
+    @app.get("/projections", tags=["operations"], summary="Where each projection stands")
+    async def projections(_: Operator) -> dict[str, list[dict[str, Any]]]:
+        return {"items": [runner.status() for runner in daemon.runners]}
+
+    app.include_router(operations.router)
+    return app

@@ -1,0 +1,188 @@
+"""The bulk part of a rebuild: several processes fold the log up to a fixed position, each its own documents.
+
+Every worker reads the events that the view takes, folds the documents whose key falls to it, and keeps a checkpoint
+of its own in the same transaction as its writes, under the epoch of the rebuild's owner. A killed worker, or owner,
+goes on from there. When all parts are at the position, the checkpoint of the instance takes it over, and the ordinary
+runner follows the log from there.
+"""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import structlog
+import uvloop
+
+from eventstore import EventLog
+from eventstore.log import StoredEvent
+from projector.failures import FailurePolicy, StandBy
+from projector.feed import decoded
+from projector.folding import Folder, Part, folder_of
+from projector.store import CHECKPOINTS, PARTS, Checkpoint, ViewStore, part_id
+from runtime.logs import configure_logs
+from runtime.mongo import Database, mongo_database
+from runtime.postgres import postgres_url
+from runtime.settings import Settings, load_settings
+from views import all_views
+from views.kit import Calendar, View
+
+log = structlog.get_logger()
+
+WORTH_IT = 20_000
+"""Events below which starting processes takes longer than folding."""
+
+
+_POISONED = 3
+
+
+def workers() -> int:
+    """One per core, but no more than share the work well."""
+    return min(4, max(2, os.cpu_count() or 2))
+
+
+async def build(
+    database: Database, event_log: EventLog, settings: Settings, view: View, instance: str, epoch: int, target: int
+) -> None:
+    """Fold everything up to ``target``, in parallel. Raises `BulkFailed` where a worker failed: begin again.
+
+    Where an event cannot be folded, nothing is left of it: the runner then builds the instance alone, from the first
+    event on. Parking needs to know all documents of an aggregate, and a part knows only its own.
+    """
+    plan = await _plan(database, instance, target)
+    running = [await _start(settings, view, instance, number, plan, epoch) for number in range(plan["of"])]
+    try:
+        statuses = await asyncio.gather(*(process.wait() for process in running))
+    finally:
+        for process in running:
+            with suppress(ProcessLookupError):
+                process.kill()
+    if _POISONED in statuses:
+        log.warning("an event cannot be folded: built by one process instead", instance=instance)
+        await _start_over(database, instance, epoch)
+        return
+    if any(statuses):
+        raise BulkFailed(f"workers of {instance} ended with {statuses}")
+    await _take_over(database, event_log, instance, plan, epoch)
+
+
+class Poisoned(Exception):
+    """An event cannot be folded in a part."""
+
+
+class BulkFailed(OSError):
+    """A worker process ended early; what it wrote counts, and the rest is begun again."""
+
+
+async def _plan(database: Database, instance: str, target: int) -> dict[str, int]:
+    # Remembered: a rebuild that goes on after a crash must share the work out as before.
+    plan = {"of": workers(), "until": target}
+    found = await database[CHECKPOINTS].find_one({"_id": instance})
+    if found is not None and found.get("bulk") is not None:
+        remembered: dict[str, int] = found["bulk"]
+        return remembered
+    await database[CHECKPOINTS].update_one({"_id": instance}, {"$set": {"bulk": plan}})
+    return plan
+
+
+async def _start(
+    settings: Settings, view: View, instance: str, number: int, plan: dict[str, int], epoch: int
+) -> asyncio.subprocess.Process:
+    task = {"view": view.name, "instance": instance, "number": number, "epoch": epoch, **plan}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "projector.bulk", json.dumps(task), env=os.environ | settings.environment()
+    )
+
+
+async def _take_over(database: Database, event_log: EventLog, instance: str, plan: dict[str, int], epoch: int) -> None:
+    # What the parts saw of snapshots is not enough: the last one may stand on an event that none of them needed.
+    snapshot, recorded_at = await event_log.complete_up_to(plan["until"])
+    await database[CHECKPOINTS].update_one(
+        {"_id": instance, "epoch": epoch, "position": 0},
+        {"$set": {"position": plan["until"], "snapshot": snapshot, "as_of": recorded_at, "bulk": None}},
+    )
+    ids = [part_id(instance, number) for number in range(plan["of"])]
+    await database[PARTS].delete_many({"_id": {"$in": ids}})
+
+
+async def _start_over(database: Database, instance: str, epoch: int) -> None:
+    found = await database[CHECKPOINTS].update_one({"_id": instance, "epoch": epoch}, {"$set": {"bulk": None}})
+    if found.matched_count == 1:
+        await database[PARTS].delete_many({"_id": {"$regex": f"^{re.escape(instance)}#"}})
+        await database[instance].delete_many({})
+
+
+async def _work(view: View, task: dict[str, Any]) -> None:
+    settings = load_settings()
+    configure_logs(settings, process=f"rebuild {task['instance']}")
+    database = mongo_database(settings, f"rebuild {task['instance']}")
+    part = Part(task["number"], task["of"])
+    with ThreadPoolExecutor(2) as threads:
+        store = ViewStore(database, view, task["instance"], threads, part=part.number)
+        policy = FailurePolicy(settings.park_after_attempts)
+        folder = folder_of(view, policy, Calendar(settings.zone), part)
+        async with EventLog(postgres_url(settings), "rebuild", pool_size=2) as event_log:
+            while not await _attempt(event_log, store, folder, policy, task, settings.batch_limit):
+                folder.forget()
+    database.client.close()
+
+
+async def _attempt(
+    event_log: EventLog, store: ViewStore, folder: Folder, policy: FailurePolicy, task: dict[str, Any], limit: int
+) -> bool:
+    """Go on from the part's checkpoint to the end. False where it is to be tried again."""
+    try:
+        checkpoint = await store.prepare(task["epoch"])
+        folder.discarded = await store.letters.discarded()
+        await _fold_all(event_log, store, folder, checkpoint, task["until"], limit)
+    except Poisoned:
+        raise
+    except Exception as error:
+        decision = policy.batch_failed(error)
+        if isinstance(decision, StandBy):
+            raise  # the rebuild has another owner, who has started workers of its own
+        log.warning("batch begun again", instance=store.instance, part=folder.part.number, error=str(error)[:300])
+        await asyncio.sleep(decision.after_seconds)
+        return False
+    return True
+
+
+async def _fold_all(
+    event_log: EventLog, store: ViewStore, folder: Folder, checkpoint: Checkpoint, until: int, limit: int
+) -> None:
+    types = sorted(event_type.__name__ for event_type in store.view.event_types)
+
+    def read(after: int) -> "asyncio.Task[Sequence[StoredEvent]]":
+        return asyncio.create_task(event_log.of_types(types, after, until, limit))
+
+    reading, writing = read(checkpoint.position), None
+    while stored := await reading:
+        # The next batch is read, and this one folded, while the last is written.
+        reading = read(stored[-1].position)
+        folded = await folder.fold([decoded(row) for row in stored], store)
+        if folded.dead_letters:
+            raise Poisoned
+        checkpoint = await writing if writing is not None else checkpoint
+        if writing is not None:
+            folder.committed()
+        writing = asyncio.create_task(store.write(folded, checkpoint, len(folder.parked)))
+    if writing is not None:
+        await writing
+
+
+def main() -> None:
+    """The worker process: one part of one rebuild, told by its argument. Ends with status 0 when it is done."""
+    task = json.loads(sys.argv[1])
+    try:
+        uvloop.run(_work(all_views()[task["view"]], task))
+    except Poisoned:
+        sys.exit(_POISONED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The daemon: its schedule, its tasks, and what it says about its own health."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from pymongo.errors import PyMongoError
+
+from eventstore import EventLog, Sequencer, listen
+from projector.abandoned import end_abandoned_transactions
+from projector.feed import PostgresFeed
+from projector.fleet import Fleet
+from projector.heartbeat import Heartbeat
+from projector.registry import Registry
+from projector.runner import Runner
+from projector.sequencing import Sequencing
+from projector.supervised import ended, supervised
+from runtime.errors import ReadsideError
+from runtime.mongo import Database, mongo_database
+from runtime.postgres import DRIVER_ERRORS, postgres_url
+from runtime.settings import Settings
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+
+
+class NotReadyError(ReadsideError):
+    """Something that the daemon needs does not work now; the message says what."""
+
+
+class Daemon:
+    """Sequencing and one runner per view, over one feed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = postgres_url(settings)
+        self._database = mongo_database(settings, "projector")
+        self._heart = Heartbeat(self._database, settings)
+        self._event_log = EventLog(self._url, "projector feed", pool_size=2)
+        self._feed = PostgresFeed(self._event_log, chunk_size=settings.batch_limit)
+        self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
+        self._sequencing = Sequencing(self._sequencer, self._feed)
+        self._deployment_id: str | None = None
+        self.registry = Registry(self._database)
+        self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
+
+    @property
+    def runners(self) -> list[Runner]:
+        """One for each instance that this process keeps current, or stands by for."""
+        return self._fleet.runners
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Project until the block ends; what runs then is finished or rolled back, never half done."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self._database.client.close)
+            await stack.enter_async_context(self._event_log)
+            stack.push_async_callback(self._sequencer.close)
+            tasks = [supervised(self._sequencing.run), supervised(self._fleet.run)]
+            stack.push_async_callback(ended, *tasks)
+            scheduler = self._schedule()
+            scheduler.start()
+            stack.callback(scheduler.shutdown, wait=False)
+            await stack.enter_async_context(listen(self._url, self._sequencing.wake))
+            self._sequencing.wake()
+            yield
+
+    def _schedule(self) -> AsyncIOScheduler:
+        scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
+        # The safety net: a doorbell can be lost, the schedule cannot.
+        scheduler.add_job(_async(self._sequencing.wake), "interval", seconds=TICK_SECONDS, id="tick")
+        scheduler.add_job(self._heartbeat, "interval", seconds=TICK_SECONDS, id="heartbeat")
+        scheduler.add_job(
+            self._end_abandoned, "interval", seconds=TICK_SECONDS, id="abandoned", next_run_time=datetime.now(UTC)
+        )
+        return scheduler
+
+    async def _heartbeat(self) -> None:
+        try:
+            if self._deployment_id is None:
+                self._deployment_id = await self._event_log.deployment_id()
+            await self._heart.beat(self._deployment_id, self._feed.head)
+        except (PyMongoError, *DRIVER_ERRORS) as error:
+            log.debug("no heartbeat", error=str(error))
+        except asyncio.CancelledError:
+            log.debug("no heartbeat: ending")  # the scheduler would log its own cancelling as a crash
+
+    async def _end_abandoned(self) -> None:
+        # By the clock and not at a failure: a write outside of a transaction does not fail at such a lock, it waits.
+        try:
+            count = await end_abandoned_transactions(self._database)
+        except PyMongoError as error:
+            log.debug("not looked for abandoned transactions", error=str(error))
+        else:
+            if count:
+                log.info("ended transactions that a killed projector left open", count=count)
+
+    @property
+    def database(self) -> Database:
+        """The database of the views."""
+        return self._database
+
+    def look_at_dead_letters(self) -> None:
+        """An operator wants something of them: do not wait for the next look."""
+        for runner in self.runners:
+            runner.unparking.wake()
+
+    async def postgres_works(self) -> None:
+        """Raises `NotReadyError` unless the sequencer ran to its end lately."""
+        since = self._sequencing.seconds_since_success
+        if since > 3 * TICK_SECONDS:
+            raise NotReadyError("Postgres: the sequencer has not run for some seconds")
+
+    async def projections_work(self) -> None:
+        """Raises `NotReadyError` naming the projections in trouble."""
+        if self._fleet.trouble:
+            raise NotReadyError(f"projections: {self._fleet.trouble}")
+        troubled = [f"{runner.name}: {runner.trouble}" for runner in self.runners if runner.trouble]
+        if troubled:
+            raise NotReadyError("; ".join(troubled))
+
+    async def mongo_works(self) -> None:
+        """Raises what the driver raises."""
+        await self._database.client.admin.command("ping")
+
+
+def _async(function: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]]:
+    # The scheduler runs plain functions in threads, where an asyncio event must not be set.
+    async def run() -> None:
+        function()
+
+    return run

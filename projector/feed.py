@@ -1,0 +1,148 @@
+"""The feed: events after a position, in order; wait for more. The one thing that projections read from.
+
+`Feed` is the interface; `PostgresFeed` the direct one. All projections of a process share it, so that an event which
+four views need is read and decoded once.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from events.envelope import DomainEvent, Envelope, UnknownEvent, decode
+from eventstore import EventLog, Filter
+from eventstore.log import StoredEvent
+from projector import metrics
+
+log = structlog.get_logger()
+
+_CHUNKS_KEPT = 4
+
+Aggregate = tuple[str, str]
+"""Its type and its id."""
+
+
+class Undecodable(DomainEvent, frozen=True):
+    """Stands for an event whose payload is not of its type; whoever subscribes to it fails, with this reason."""
+
+    event_type: str
+    reason: str
+    payload: str = ""
+
+
+def payload_of(envelope: Envelope) -> str:
+    """The event as JSON text; as it stands in the log where it is not of its type."""
+    event = envelope.event
+    return event.payload if isinstance(event, Undecodable) else msgspec.json.encode(event).decode()
+
+
+class Feed(Protocol):
+    """Events after a position; wait for more."""
+
+    @property
+    def head(self) -> int:
+        """The last position known to exist."""
+
+    async def started(self) -> None:
+        """Return once the head is known; until then 0 means nothing."""
+
+    async def read(self, after: int) -> Sequence[Envelope]:
+        """Some of the events after this position, in order, without gaps; empty when there is none yet."""
+
+    async def more(self, after: int) -> None:
+        """Return when there is an event after this position."""
+
+    async def reread(self, aggregate: Aggregate, positions: Collection[int]) -> Sequence[Envelope]:
+        """Those of one aggregate's events that stand at these positions, in order, read and decoded anew."""
+
+
+class PostgresFeed:
+    """Reads the log in chunks of fixed positions and keeps the last few, decoded.
+
+    A read ends at its chunk's end, so batches line up and projections that keep pace share every chunk.
+    """
+
+    def __init__(self, event_log: EventLog, *, chunk_size: int) -> None:
+        self._log = event_log
+        self._chunk_size = chunk_size
+        self._chunks: OrderedDict[int, list[Envelope]] = OrderedDict()
+        self._reading = asyncio.Lock()
+        self._advanced = asyncio.Condition()
+        self._warned: set[str] = set()
+        self._started = asyncio.Event()
+        self.head = 0
+
+    async def started(self) -> None:
+        """Return once the head is known; until then 0 means nothing."""
+        await self._started.wait()
+
+    async def advance(self, head: int) -> None:
+        """This is the head now; wakes whoever waits for more."""
+        self._started.set()
+        if head > self.head:
+            async with self._advanced:
+                self.head = head
+                self._advanced.notify_all()
+
+    async def more(self, after: int) -> None:
+        """Return when there is an event after this position."""
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: self.head > after)
+
+    async def read(self, after: int) -> Sequence[Envelope]:
+        """The rest of the chunk that the next position stands in, as far as it is filled."""
+        number, offset = divmod(after, self._chunk_size)
+        chunk = self._chunks.get(number)
+        if chunk is None or len(chunk) <= offset:
+            # One projection reads; the others, coming for the same chunk, find it filled.
+            async with self._reading:
+                chunk = await self._filled(number)
+        return chunk[offset:]
+
+    async def reread(self, aggregate: Aggregate, positions: Collection[int]) -> Sequence[Envelope]:
+        """Those of one aggregate's events that stand at these positions, in order, read and decoded anew."""
+        after, last, found = min(positions) - 1, max(positions), list[Envelope]()
+        only = Filter(aggregate_type=aggregate[0], aggregate_id=aggregate[1])
+        while after < last:
+            stored = await self._log.get(after, self._chunk_size, only)
+            found += [self._decoded(one) for one in stored if one.position in positions]
+            after = stored[-1].position if stored else last
+        return found
+
+    async def _filled(self, number: int) -> list[Envelope]:
+        chunk = self._chunks.setdefault(number, [])
+        self._chunks.move_to_end(number)
+        while len(self._chunks) > _CHUNKS_KEPT:
+            self._chunks.popitem(last=False)
+        start = number * self._chunk_size + len(chunk)
+        missing = self._chunk_size - len(chunk)
+        if missing and start < self.head:
+            chunk.extend(self._decoded(stored) for stored in await self._log.get(start, missing))
+        return chunk
+
+    def _decoded(self, stored: StoredEvent) -> Envelope:
+        envelope = decoded(stored)
+        if isinstance(envelope.event, UnknownEvent):
+            self._note_unknown(stored.event_type)
+        return envelope
+
+    def _note_unknown(self, event_type: str) -> None:
+        metrics.UNKNOWN.labels(event_type).inc()
+        if event_type not in self._warned:
+            self._warned.add(event_type)
+            log.warning("unknown event type: kept in the log, folded by no view", event_type=event_type)
+
+
+def decoded(stored: StoredEvent) -> Envelope:
+    """The envelope with its event; `Undecodable` in place of one that cannot be had from its payload."""
+    event: DomainEvent
+    try:
+        event = decode(stored.event_type, stored.schema_version, stored.payload)
+    except Exception as error:  # an upcaster is code like any other; its failure is this event's, and no other's
+        event = Undecodable(
+            event_type=stored.event_type, reason=f"{type(error).__name__}: {error}", payload=stored.payload
+        )
+    return stored.envelope(event)

@@ -1,0 +1,228 @@
+"""One projection's side of MongoDB: its checkpoint, its documents, its dead letters, written together or not at all.
+
+A write is one transaction: the checkpoint first, guarded by the position and the epoch that this process expects to
+find there, then the documents. The whole transaction runs in one thread, over the client that motor itself
+wraps: one hop between threads instead of one per statement, which is most of what a small batch costs.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, CollectionInvalid
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters, letter_id
+from projector.failures import DeadLetter, GuardFailed
+from projector.feed import payload_of
+from projector.folding import MARK, Folded, Settlement, Write
+from projector.parked import Parked
+from runtime.mongo import Database
+from views.kit import View
+
+CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
+_DUPLICATE_KEY = 11000
+_DURABLE = WriteConcern("majority", j=True)
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far an instance of a view has come, and the snapshot up to which that is complete."""
+
+    position: int
+    snapshot: str | None
+    unparked: int | None = None
+    """How often dead letters were settled: that changes documents without a change of the position."""
+
+
+def part_id(instance: str, number: int) -> str:
+    """The id of a part's checkpoint."""
+    return f"{instance}#{number}"
+
+
+class ViewStore:
+    """The store of one instance of a view, which is its collection's name too: ``order_detail.v1``.
+
+    ``part`` is the number of a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        view: View,
+        instance: str,
+        threads: ThreadPoolExecutor,
+        *,
+        part: int | None = None,
+    ) -> None:
+        self.view = view
+        self.instance = instance
+        self._checkpoint_id = instance if part is None else part_id(instance, part)
+        self._checkpoints = CHECKPOINTS if part is None else PARTS
+        self._database = database
+        self._collection = database[instance]
+        self._threads = threads
+        self.letters = Parked(database, view.name, instance)
+        self._client: MongoClient[dict[str, Any]] = database.client.delegate
+        self._epoch = 0
+
+    async def prepare(self, epoch: int) -> Checkpoint:
+        """Make what is missing (collection, indexes, checkpoint), shut out earlier owners, tell where to go on from.
+
+        Raises `GuardFailed` where an owner of a later epoch has been here.
+        """
+        self._epoch = epoch
+        # A collection that a first transaction would make is one that a second, begun meanwhile, cannot read.
+        with suppress(CollectionInvalid):
+            await self._database.create_collection(self.instance)
+        for index in self.view.indexes:
+            await self._collection.create_index(list(index.fields), unique=index.unique)
+        await DeadLetters(self._database).prepare()
+        # Made outside of any transaction, where making a collection is safe against a concurrent maker.
+        await self._database[self._checkpoints].update_one(
+            {"_id": self._checkpoint_id},
+            {
+                "$setOnInsert": {
+                    "view": self.view.name,
+                    "version": self.view.version,
+                    "epoch": 0,
+                    "position": 0,
+                    "snapshot": None,
+                    "as_of": None,
+                    "updated_at": datetime.now(UTC),
+                    "parked_sequences": 0,
+                }
+            },
+            upsert=True,
+        )
+        found = await self._database[self._checkpoints].find_one_and_update(
+            {"_id": self._checkpoint_id, "epoch": {"$lte": epoch}},
+            {"$set": {"epoch": epoch}},
+            return_document=ReturnDocument.AFTER,
+        )
+        if found is None:
+            raise GuardFailed
+        return Checkpoint(found["position"], found["snapshot"], found.get("unparked"))
+
+    async def load(self, ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Those of these documents that exist."""
+        wanted = {"_id": {"$in": list(ids)}}
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: list(self._collection.delegate.find(wanted))
+        )
+
+    async def write(self, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        """Write a batch. Raises `GuardFailed`, or what the driver raises; in both cases nothing was written,
+        or, when the answer to the commit was lost, all of it: the checkpoint tells."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._write, folded, expected, parked)
+
+    def _write(self, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = Checkpoint(folded.position, folded.snapshot or expected.snapshot, expected.unparked)
+        if folded.settlement is not None:
+            reached = msgspec.structs.replace(reached, unparked=(expected.unparked or 0) + 1)
+        checkpoint: dict[str, Any] = {
+            "position": reached.position,
+            "snapshot": reached.snapshot,
+            "updated_at": datetime.now(UTC),
+            "parked_sequences": parked,
+        }
+        if folded.settlement is None:
+            checkpoint["as_of"] = folded.as_of
+        else:
+            checkpoint["unparked"] = reached.unparked
+        try:
+            self._transact(folded, expected, checkpoint, folded.writes)
+        except BulkWriteError as error:
+            if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+                raise
+            # A document stands where none should, left by a hand or a restored backup: the fold is the truth.
+            self._transact(folded, expected, checkpoint, [_replacing(write) for write in folded.writes])
+        return reached
+
+    def _transact(
+        self, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+    ) -> None:
+        guard = {
+            "_id": self._checkpoint_id,
+            "position": expected.position,
+            "epoch": self._epoch,
+            "unparked": expected.unparked,
+        }
+        database = self._database.delegate
+        if not writes and not folded.dead_letters and folded.settlement is None:
+            checkpoints = database[self._checkpoints].with_options(write_concern=_DURABLE)
+            if checkpoints.update_one(guard, {"$set": checkpoint}).matched_count != 1:
+                raise GuardFailed
+            return
+        with (
+            self._client.start_session() as session,
+            session.start_transaction(read_concern=ReadConcern("local"), write_concern=_DURABLE),
+        ):
+            moved = database[self._checkpoints].update_one(guard, {"$set": checkpoint}, session=session)
+            if moved.matched_count != 1:
+                raise GuardFailed
+            if writes:
+                self._collection.delegate.bulk_write(writes, ordered=False, session=session)
+            if folded.dead_letters:
+                letters = [self._letter(letter) for letter in folded.dead_letters]
+                database[DEAD_LETTERS].bulk_write(
+                    [ReplaceOne({"_id": letter["_id"]}, letter, upsert=True) for letter in letters],
+                    ordered=False,
+                    session=session,
+                )
+                self._mark({key for letter in folded.dead_letters for key in letter.documents}, session)
+            if folded.settlement is not None:
+                self._settle(folded.settlement, session)
+
+    def _settle(self, settlement: Settlement, session: ClientSession) -> None:
+        database = self._database.delegate
+        if settlement.letters:
+            database[DEAD_LETTERS].bulk_write(settlement.letters, session=session)
+        if settlement.history:
+            database[HISTORY].insert_many(settlement.history, session=session)
+        self._mark(settlement.marked, session)
+        if settlement.unmarked:
+            self._collection.delegate.update_many(
+                {"_id": {"$in": settlement.unmarked}}, {"$unset": {MARK: ""}}, session=session
+            )
+
+    def _mark(self, documents: Collection[str], session: ClientSession) -> None:
+        if documents:
+            self._collection.delegate.update_many(
+                {"_id": {"$in": list(documents)}}, {"$set": {MARK: True}}, session=session
+            )
+
+    def _letter(self, letter: DeadLetter) -> dict[str, Any]:
+        envelope, at = letter.envelope, datetime.now(UTC)
+        return {
+            "_id": letter_id(self.instance, envelope.position),
+            "instance": self.instance,
+            "projection": self.view.name,
+            "aggregate_type": envelope.aggregate_type,
+            "aggregate_id": envelope.aggregate_id,
+            "position": envelope.position,
+            "event_type": envelope.event_type,
+            "error": letter.error,
+            "traceback": letter.traceback,
+            "attempts": letter.attempts,
+            "first_failed_at": at,
+            "last_failed_at": at,
+            "state": letter.state,
+            "documents": list(letter.documents),
+            # As text: a payload may hold names and numbers that BSON has no room for.
+            "payload": payload_of(envelope),
+        }
+
+
+def _replacing(write: Write) -> Write:
+    if not isinstance(write, InsertOne):
+        return write
+    document = write._doc
+    return ReplaceOne({"_id": document["_id"]}, document, upsert=True)

@@ -1,0 +1,30 @@
+"""Tasks that go on for ever: a crash inside one is logged whole, and the task begun again."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def supervised(run: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
+    """Run it for ever. A daemon that looks alive with a dead task inside is the worst of both."""
+
+    async def for_ever() -> None:
+        while True:
+            try:
+                await run()
+            except Exception:  # a bug, not an outage: those are handled inside
+                log.exception("task crashed and is begun again", task=run.__qualname__)
+                await asyncio.sleep(1)
+
+    return asyncio.create_task(for_ever(), name=run.__qualname__)
+
+
+async def ended(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks and wait until they have ended, however they do."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
