@@ -1,0 +1,272 @@
+"""What answers look like, for OpenAPI. Documents leave as they are stored; a test holds them to these models."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from query.edge import Status
+
+
+class Answer(BaseModel):
+    """Money is in minor units of `currency`, times are RFC 3339 in UTC."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OrdererAnswer(Answer):
+    """Who ordered, named as at that moment."""
+
+    member_id: str
+    name: str
+
+
+class LineAnswer(Answer):
+    """`amount` is `unit_price * quantity`; `discount` its share of the order's."""
+
+    product_id: str
+    name: str
+    category: str
+    unit_price: int
+    quantity: int
+    amount: int
+    discount: int
+
+
+class PaymentAnswer(Answer):
+    """The latest payment."""
+
+    payment_id: str
+    method: str
+    status: Literal["REQUESTED", "APPROVED", "DECLINED", "REFUND_REQUESTED", "REFUNDED", "REFUND_FAILED"]
+    amount: int
+    points: int
+    requested_at: str
+    approved_at: str | None
+    declined_at: str | None
+    decline_reason: str | None
+
+
+class ShipmentAnswer(Answer):
+    """Where the parcel is."""
+
+    carrier: str
+    tracking_number: str
+    shipped_at: str
+    delivery_started_at: str | None
+    delivered_at: str | None
+
+
+class CancellationAnswer(Answer):
+    """Why and when the order was called off."""
+
+    reason: str
+    canceled_by: str
+    canceled_at: str
+
+
+class RefundAnswer(Answer):
+    """What goes back of what was paid."""
+
+    status: Literal["REFUND_REQUESTED", "REFUNDED", "REFUND_FAILED"]
+    amount: int
+    requested_at: str
+    settled_at: str | None
+    failure: str | None
+
+
+class ReceiverAnswer(Answer):
+    """Who takes the parcel."""
+
+    name: str
+    phone: str
+
+
+class AddressAnswer(Answer):
+    """Where the parcel goes."""
+
+    zip_code: str
+    address1: str
+    address2: str
+
+
+class ShippingInfoAnswer(Answer):
+    """Where, to whom, and a word to the carrier."""
+
+    receiver: ReceiverAnswer
+    address: AddressAnswer
+    message: str
+
+
+class StepAnswer(Answer):
+    """One event of the order's life."""
+
+    event: str
+    at: str
+
+
+class OrderDetailAnswer(Answer):
+    """One order, all of it; `payment_amount` is what is left to pay by card after discount and points."""
+
+    order_id: str
+    status: Status
+    version: int
+    currency: str
+    orderer: OrdererAnswer
+    lines: list[LineAnswer]
+    total_amount: int
+    discount_amount: int
+    points_used: int
+    payment_amount: int
+    payment: PaymentAnswer | None
+    shipment: ShipmentAnswer | None
+    cancellation: CancellationAnswer | None
+    refund: RefundAnswer | None
+    shipping_info: ShippingInfoAnswer | None
+    timeline: list[StepAnswer]
+    placed_at: str
+    updated_at: str
+
+
+class ListItem(Answer):
+    """`read_model_state` stands only where later changes wait behind a dead letter."""
+
+    read_model_state: Literal["parked"] | None = None
+
+
+class OrderSummary(ListItem):
+    """One order of a list; `units` in pieces."""
+
+    order_id: str
+    status: Status
+    version: int
+    currency: str
+    orderer: OrdererAnswer
+    total_amount: int
+    discount_amount: int
+    points_used: int
+    payment_amount: int
+    line_count: int
+    units: int
+    placed_at: str
+    updated_at: str
+
+
+class OrderPage(Answer):
+    """Newest first; `next_cursor` is null at the end."""
+
+    items: list[OrderSummary]
+    next_cursor: str | None
+
+
+class ProductAnswer(ListItem):
+    """A product; `stock` is what open orders have left."""
+
+    product_id: str
+    name: str
+    category: str
+    unit_price: int
+    currency: str
+    stock: int
+    version: int
+    registered_at: str
+    updated_at: str
+
+
+class ProductPage(Answer):
+    """By product id; `next_cursor` is null at the end."""
+
+    items: list[ProductAnswer]
+    next_cursor: str | None
+
+
+class LastOrderAnswer(Answer):
+    """The order placed last."""
+
+    order_id: str
+    placed_at: str
+    total_amount: int
+
+
+class MemberAnswer(Answer):
+    """`lifetime_value`: what was paid for, less what was canceled; e-mail and date are null for a guest."""
+
+    member_id: str
+    name: str
+    email: str | None
+    version: int
+    registered_at: str | None
+    order_count: int
+    lifetime_value: int
+    currency: str
+    last_order: LastOrderAnswer | None
+
+
+class SalesTotals(Answer):
+    """Booked at the time of placing, paying and canceling; `net_sales` is `gross_sales - canceled_amount`."""
+
+    placed_orders: int
+    placed_amount: int
+    paid_orders: int
+    gross_sales: int
+    units: int
+    canceled_orders: int
+    canceled_amount: int
+    net_sales: int
+
+
+class SalesRow(SalesTotals):
+    """One period and key: `key` is null, the product id or the category."""
+
+    period: str
+    key: str | None
+
+
+class SalesAnswer(Answer):
+    """Rows by period, then key; `totals` count each order once; `as_of`: all events recorded until then are in."""
+
+    granularity: Literal["hour", "day", "week", "month"]
+    time_zone: str
+    currency: str
+    rows: list[SalesRow]
+    totals: SalesTotals
+    as_of: str | None
+
+
+class BestSeller(Answer):
+    """A product's sales in the range; `name` is null where the catalog does not know it."""
+
+    product_id: str
+    name: str | None
+    paid_orders: int
+    units: int
+    gross_sales: int
+    canceled_amount: int
+    net_sales: int
+
+
+class BestSellers(Answer):
+    """The best first."""
+
+    items: list[BestSeller]
+    currency: str
+    time_zone: str
+    as_of: str | None
+
+
+class ProjectionAnswer(Answer):
+    """How far one instance of a view has come; `lag_seconds` grows too when no projector is heard of."""
+
+    name: str
+    version: int
+    state: str
+    position: int
+    head: int
+    lag_events: int
+    lag_seconds: float
+    parked_sequences: int
+
+
+class ProjectionList(Answer):
+    """By name and version."""
+
+    items: list[ProjectionAnswer]

@@ -1,0 +1,63 @@
+"""The query API: one process, one MongoDB, nothing of the write side."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pymongo
+from fastapi import FastAPI
+
+from query import members, orders, products, projections, statistics
+from query.edge import install_store_handlers
+from query.follower import Follower
+from query.loader import Loader
+from query.reading import ReadModels
+from runtime.errors import ReadsideError
+from runtime.http import make_app
+from runtime.mongo import mongo_database
+from runtime.settings import Settings
+from runtime.tokens import Tokens
+from views import all_views
+
+
+class NotServing(ReadsideError):
+    """Why this process cannot answer from the views yet."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects when it starts, and goes on trying. Raises `SettingsError`."""
+    database = mongo_database(settings, "query-api")
+    follower = Follower(database)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with follower:
+            app.state.read_models = ReadModels(database, follower, Loader(database))
+            yield
+        # Closing says goodbye to the server, and waits for it.
+        await asyncio.to_thread(database.client.close)
+
+    async def mongodb_answers() -> None:
+        # Not the driver's own patience: a server that is away must not hold a thread for every look at it.
+        with pymongo.timeout(1.5):
+            await database.command("ping")
+
+    async def views_are_served() -> None:
+        if not follower.available:
+            raise NotServing("the projector's progress cannot be followed just now")
+        missing = [view for view in all_views() if follower.checkpoint(view) is None]
+        if follower.log is None or missing:
+            raise NotServing(f"the projector has not made these views yet: {', '.join(missing) or 'all'}")
+
+    app = make_app(
+        "Readside query API",
+        "The read side: orders, statistics, catalog and members, as the views hold them. Every answer says how fresh "
+        "it is; send a command's `Consistency-Token` to see its effects.",
+        lifespan=lifespan,
+        checks={"MongoDB": mongodb_answers, "views": views_are_served},
+    )
+    app.state.tokens = Tokens(settings)
+    install_store_handlers(app)
+    for module in (orders, statistics, products, members, projections):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,17 @@
+"""``If-None-Match`` of RFC 9110, compared weakly, as it is for reading."""
+
+import re
+from collections.abc import Iterable
+
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def etag_of(version: int) -> str:
+    """The same strong tag that the command API gives for this version."""
+    return f'"{version}"'
+
+
+def matches(etag: str, if_none_match: Iterable[str]) -> bool:
+    """Whether the caller has this already: ``*`` or one tag of the list."""
+    given = ",".join(if_none_match).strip()
+    return given == "*" or etag in _TAG.findall(given)
