@@ -1,0 +1,1 @@
+"""Groups of commands, each a Typer application of its own that `readside.cli` mounts."""

@@ -1,0 +1,132 @@
+"""``readside projections``: where they stand, and building one afresh while the old one is served."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:  # the drivers take long to import, and `readside --help` does not need them
+    from projector.registry import Entry
+    from runtime.mongo import Database
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A projection, such as order_detail.")]
+
+
+@app.callback()
+def projections() -> None:
+    """See where projections stand; rebuild one while it is served."""
+
+
+@app.command()
+def status() -> None:
+    """One line for each instance: state, position, head, lag, parked aggregates."""
+    _run(_status)
+
+
+@app.command()
+def rebuild(
+    name: Name,
+    keep_old: Annotated[bool, typer.Option(help="Keep the old view for `rollback`, until `forget`.")] = False,
+    wait: Annotated[bool, typer.Option(help="Follow the progress to the switch.")] = True,
+) -> None:
+    """Build a view afresh from the first event on; the old one goes on being served until the new one is current."""
+    _run(lambda database: _rebuild(database, name, keep_old=keep_old, wait=wait))
+
+
+@app.command()
+def rollback(name: Name) -> None:
+    """Serve the previous view again, in one step."""
+
+    async def run(database: "Database") -> None:
+        from projector.registry import Registry
+
+        entry = await Registry(database).rollback(name)
+        typer.echo(f"{name} is served from {entry.active} again.")
+
+    _run(run)
+
+
+@app.command()
+def forget(name: Name) -> None:
+    """Let the previous view of a rebuild go."""
+
+    async def run(database: "Database") -> None:
+        from projector.fleet import drop
+        from projector.registry import Registry
+
+        entry = await Registry(database).entry(name)
+        if entry.previous is None:
+            typer.echo(f"No previous view of {name} is kept.")
+            return
+        await Registry(database).forget_previous(entry)
+        await asyncio.sleep(1)  # every projector looks at the registry twice a second, and stops writing to it
+        await drop(database, entry.previous)
+        typer.echo(f"{entry.previous} is gone.")
+
+    _run(run)
+
+
+async def _status(database: "Database") -> None:
+    from projector.registry import REGISTRY
+    from projector.store import CHECKPOINTS
+
+    log = await database[REGISTRY].find_one({"_id": "$log"}) or {"head": 0}
+    roles = {
+        entry.get(role): role
+        async for entry in database[REGISTRY].find({"_id": {"$ne": "$log"}})
+        for role in ("active", "building", "previous")
+    }
+    typer.echo(f"{'projection':<28} {'state':<10} {'position':>12} {'head':>12} {'lag':>8} {'parked':>7}")
+    async for found in database[CHECKPOINTS].find().sort("_id", 1):
+        head = max(log["head"], found["position"])
+        typer.echo(
+            f"{found['_id']:<28} {roles.get(found['_id'], '-'):<10} {found['position']:>12,} {head:>12,}"
+            f" {head - found['position']:>8,} {found['parked_sequences']:>7,}"
+        )
+
+
+async def _rebuild(database: "Database", name: str, *, keep_old: bool, wait: bool) -> None:
+    from projector.registry import Registry
+
+    registry = Registry(database)
+    entry = await registry.request_rebuild(name, keep_old=keep_old)
+    typer.echo(f"building {entry.building}; {entry.active} is served meanwhile.", err=True)
+    if wait:
+        await _follow(database, registry, entry)
+
+
+async def _follow(database: "Database", registry: Any, entry: "Entry") -> None:
+    from readside.rebuild_progress import follow
+
+    await follow(database, str(entry.building), lambda: _is_switched(registry, entry))
+    done = await registry.entry(entry.view)
+    compared = done.comparison or {}
+    typer.echo(
+        f"{entry.view} is served from {done.active}: {compared.get('documents', 0):,} documents,"
+        f" {compared.get('different', 0):,} differ from the old view."
+    )
+    for key in compared.get("examples", []):
+        typer.echo(f"  differs: {key}")
+
+
+async def _is_switched(registry: Any, entry: "Entry") -> bool:
+    now: Entry = await registry.entry(entry.view)
+    return now.building != entry.building
+
+
+def _run(work: Any) -> None:
+    from readside.settings import resolved_settings
+    from runtime.mongo import mongo_database
+
+    async def run() -> None:
+        database = mongo_database(resolved_settings(postgres=False), "cli")
+        try:
+            await work(database)
+        finally:
+            database.client.close()
+
+    coroutine: Coroutine[Any, Any, None] = run()
+    asyncio.run(coroutine)

@@ -1,0 +1,52 @@
+"""The commands that run one process each: the command API, the query API, the projector."""
+
+import importlib
+from typing import Annotated
+
+import typer
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: READSIDE_HOST, or 127.0.0.1]")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")]
+
+
+def command_api(host: Host = None, port: Port = 8001) -> None:
+    """Run the write side: takes commands, writes aggregates and events to Postgres."""
+    _serve("command-api", "command.app", host, port)
+
+
+def query_api(host: Host = None, port: Port = 8002) -> None:
+    """Run the read side: serves the views from MongoDB, and knows no Postgres."""
+    _serve("query-api", "query.app", host, port, postgres=False)
+
+
+def projector(host: Host = None, port: Port = 8003) -> None:
+    """Run the daemon: outbox to event log to views; its port serves health, metrics and operations."""
+    _serve("projector", "projector.app", host, port)
+
+
+def _serve(process: str, module: str, host: str | None, port: int, *, postgres: bool = True) -> None:
+    import structlog
+    import uvloop
+
+    from readside.ports import hold, port_of
+    from readside.settings import resolved_settings
+    from runtime.http import serve
+    from runtime.logs import configure_logs
+    from runtime.mongo import refuse_standalone
+
+    settings = resolved_settings(postgres=postgres, mongo=process != "command-api")
+    configure_logs(settings, process=process)
+    chosen = host or settings.host
+    held = hold(chosen, port, "--port")
+    app = importlib.import_module(module).create_app(settings)
+    structlog.get_logger().info("listening", url=f"http://{chosen}:{port_of(held)}")
+
+    async def run() -> None:
+        if process != "command-api":
+            await refuse_standalone(settings)
+        await serve(app, held)
+
+    try:
+        uvloop.run(run())
+    except KeyboardInterrupt:
+        return  # uvicorn has finished what was running, and passes the signal on
