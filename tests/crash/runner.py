@@ -1,0 +1,170 @@
+"""`readside projector` as a process that kills itself at a named point: ``python -m tests.crash.runner POINT NTH``.
+
+The points are put around the product's own functions from here, so that nothing in the product knows of them. A kill
+is SIGKILL: no handler runs, nothing is flushed, no connection is closed politely.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+
+from eventstore import Sequencer, sequencer
+from projector.feed import PostgresFeed
+from projector.folding import Folded, Write
+from projector.store import CHECKPOINTS, Checkpoint, ViewStore
+from views.kit import AdditiveView
+
+R = TypeVar("R")
+
+
+class Death:
+    """Comes at the nth time that somebody gets here."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = nth
+
+    def here(self) -> None:
+        """Die, if it is time."""
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: type, name: str) -> Callable[[Death], None]:
+    """The moment before this method does anything."""
+
+    def install(death: Death) -> None:
+        method = getattr(owner, name)
+
+        def dying(*arguments: Any, **named: Any) -> Any:
+            death.here()
+            return method(*arguments, **named)
+
+        setattr(owner, name, dying)
+
+    return install
+
+
+def after(owner: type, name: str) -> Callable[[Death], None]:
+    """The moment after this method has done everything, before anybody knows."""
+
+    def install(death: Death) -> None:
+        method = getattr(owner, name)
+
+        def dying(*arguments: Any, **named: Any) -> Any:
+            result = method(*arguments, **named)
+            death.here()
+            return result
+
+        setattr(owner, name, dying)
+
+    return install
+
+
+class DyingConnection:
+    """The sequencer's connection, deadly around one statement."""
+
+    def __init__(self, connection: Any, statement: str, death: Death) -> None:
+        self._connection, self._statement, self._death = connection, statement, death
+
+    async def fetchrow(self, statement: str, *values: object) -> Any:
+        """The statement, and then the end, if it moved anything."""
+        row = await self._connection.fetchrow(statement, *values)
+        if statement == self._statement and row is not None:
+            self._death.here()
+        return row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def after_statement(statement: str) -> Callable[[Death], None]:
+    """The moment after the sequencer's statement, in its open transaction."""
+
+    def install(death: Death) -> None:
+        connected: Callable[[Sequencer], Awaitable[Any]] = Sequencer._connected
+
+        async def dying(self: Sequencer) -> DyingConnection:
+            return DyingConnection(await connected(self), statement, death)
+
+        Sequencer._connected = dying  # type: ignore[method-assign]
+
+    return install
+
+
+def after_sequencing(death: Death) -> None:
+    """The moment after the sequencer's commit, before the projections hear of it."""
+    advance = PostgresFeed.advance
+
+    async def dying(self: PostgresFeed, head: int) -> None:
+        if head > self.head > 0:
+            death.here()
+        await advance(self, head)
+
+    PostgresFeed.advance = dying  # type: ignore[method-assign]
+
+
+def checkpoint_runs_ahead(death: Death) -> None:
+    """A planted bug, and a death in the gap that it leaves: the checkpoint is written before the documents."""
+
+    def wrong(
+        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+    ) -> None:
+        database = self._database.delegate
+        guard = {"_id": self.instance, "position": expected.position}
+        database[CHECKPOINTS].update_one(guard, {"$set": checkpoint})
+        if writes:
+            death.here()
+            self._collection.delegate.bulk_write(writes, ordered=False)
+
+    ViewStore._transact = wrong  # type: ignore[method-assign]
+
+
+def documents_run_ahead(death: Death) -> None:
+    """Another planted bug: the documents are written before the checkpoint, and not together with it."""
+    transact = ViewStore._transact
+
+    def wrong(
+        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+    ) -> None:
+        if writes:
+            self._collection.delegate.bulk_write(writes, ordered=False)
+            if isinstance(self.view, AdditiveView):  # here the next life counts again for certain
+                death.here()
+        folded.writes = []
+        transact(self, folded, expected, checkpoint, [])
+
+    ViewStore._transact = wrong  # type: ignore[method-assign]
+
+
+POINTS: dict[str, Callable[[Death], None]] = {
+    "before a transaction begins": before(MongoClient, "start_session"),
+    "between the checkpoint and the documents": before(Collection, "bulk_write"),
+    "before the commit": before(ClientSession, "commit_transaction"),
+    "after the commit": after(ClientSession, "commit_transaction"),
+    "after the sequencer's lock": after_statement(sequencer._LOCK),
+    "after the rows were moved and before that is committed": after_statement(sequencer._MOVE),
+    "after the sequencer's commit": after_sequencing,
+}
+PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
+    "the checkpoint runs ahead": checkpoint_runs_ahead,
+    "the documents run ahead": documents_run_ahead,
+}
+
+
+def main(point: str, nth: str) -> None:
+    """Run the projector until it dies there."""
+    (POINTS | PLANTED_BUGS)[point](Death(int(nth)))
+    from readside.servers import projector
+
+    projector(port=0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

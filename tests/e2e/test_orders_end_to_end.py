@@ -1,0 +1,195 @@
+"""One order through the whole path: commands to the command API, answers from the query API.
+
+Nothing here sleeps or polls: every question carries the token of the command whose effects it asks about.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from runtime.settings import Settings
+from runtime.tokens import Tokens, secret_of
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.slow
+
+SHIPPING = {
+    "receiver": {"name": "Ann", "phone": "555-0100"},
+    "address": {"zip_code": "12345", "address1": "1 Example Street"},
+}
+
+
+class Person:
+    """Somebody with a token: tells the command API, and asks the query API about what they have told last."""
+
+    def __init__(self, command_url: str, query_url: str, token: str | None = None) -> None:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._commands = httpx.Client(base_url=command_url, headers=headers, timeout=60)
+        self._queries = httpx.Client(base_url=query_url, headers=headers, timeout=60)
+        self.consistency_token = ""
+
+    def tell(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Send a command, which must succeed."""
+        answer = self._commands.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        self.consistency_token = answer.headers["Consistency-Token"]
+        return answer
+
+    def sign_in(self, email: str, password: str) -> str:
+        """A token of one's own."""
+        answer = self._commands.post("/token", data={"username": email, "password": password})
+        token: str = answer.json()["access_token"]
+        return token
+
+    def ask(self, path: str, *, status: int = 200, **query: str) -> httpx.Response:
+        """Ask, and be answered as of the last command."""
+        headers = {"Consistency-Token": self.consistency_token, "Prefer": "wait=30"}
+        answer = self._queries.get(path, params=query, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert int(answer.headers["Read-Model-Position"]) > 0
+        assert float(answer.headers["Read-Model-Lag-Seconds"]) >= 0
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._commands.close()
+        self._queries.close()
+
+
+class People:
+    """Makes people, and sees them off."""
+
+    def __init__(self, stack: Stack) -> None:
+        run = stack.until_ready()
+        self._urls = f"http://127.0.0.1:{run.command_port}", f"http://127.0.0.1:{run.query_port}"
+        self._secret = secret_of(stack.data_dir) or ""
+        self._made: list[Person] = []
+
+    def anybody(self, token: str | None = None) -> Person:
+        """Somebody with this token, or none."""
+        self._made.append(Person(*self._urls, token))
+        return self._made[-1]
+
+    def staff(self) -> Person:
+        """One of the shop."""
+        return self.anybody(Tokens(Settings(jwt_secret=SecretStr(self._secret))).issue("shop", ["staff", "operator"]))
+
+    def member(self, name: str) -> tuple[str, Person]:
+        """A new member, signed up and signed in."""
+        visitor = self.anybody()
+        account = {"email": f"{name}@example.com", "password": "correct horse battery"}
+        member_id: str = visitor.tell("POST", "/members", {**account, "name": name}).json()["member_id"]
+        member = self.anybody(visitor.sign_in(account["email"], account["password"]))
+        member.consistency_token = visitor.consistency_token
+        return member_id, member
+
+    def leave(self) -> None:
+        """Everybody goes home."""
+        for person in self._made:
+            person.close()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
+    """Those who use one running shop."""
+    with Stack(tmp_path_factory.mktemp("shop") / "data") as stack:
+        people = People(stack)
+        yield people
+        people.leave()
+
+
+def _registered(staff: Person, product_id: str, category: str) -> None:
+    product = {"product_id": product_id, "name": "Pen", "category": category, "unit_price": 250, "stock": 10}
+    staff.tell("POST", "/products", product)
+
+
+def _placed(member: Person, product_id: str, quantity: int) -> str:
+    body = {"lines": [{"product_id": product_id, "quantity": quantity}], "shipping_info": SHIPPING}
+    order_id: str = member.tell("POST", "/orders", body).json()["order_id"]
+    return order_id
+
+
+def _paid(member: Person, order_id: str) -> None:
+    member.tell("POST", f"/orders/{order_id}/pay", {"method": "card", "card_token": "tok_visa"})
+
+
+def _sales(staff: Person, category: str) -> dict[str, Any]:
+    rows = staff.ask("/statistics/sales", group_by="category", granularity="month").json()["rows"]
+    return next(row for row in rows if row["key"] == category)
+
+
+def test_an_order_is_seen_in_every_view_as_soon_as_its_command_was_answered(people: People) -> None:
+    staff, (member_id, member) = people.staff(), people.member("ann")
+    assert member.ask("/members/me").json()["order_count"] == 0
+    _registered(staff, "pen", "office")
+    assert staff.ask("/products/pen").json()["stock"] == 10
+
+    order_id = _placed(member, "pen", 3)
+    assert member.ask(f"/orders/{order_id}").json()["status"] == "PAYMENT_WAITING"
+    _paid(member, order_id)
+
+    detail = member.ask(f"/orders/{order_id}")
+    order = detail.json()
+    assert detail.headers["ETag"] == f'"{order["version"]}"'
+    assert (order["order_id"], order["status"]) == (order_id, "PREPARING")
+    assert order["orderer"] == {"member_id": member_id, "name": "ann"}
+    assert (order["total_amount"], order["payment"]["status"]) == (750, "APPROVED")
+    assert [step["event"] for step in order["timeline"]] == ["OrderPlaced", "PaymentRequested", "OrderPaid"]
+
+    [listed] = member.ask("/orders").json()["items"]
+    assert (listed["order_id"], listed["status"], listed["units"]) == (order_id, "PREPARING", 3)
+    assert member.ask("/products/pen").json()["stock"] == 7
+    profile = member.ask("/members/me").json()
+    assert (profile["order_count"], profile["lifetime_value"]) == (1, 750)
+    assert profile["last_order"]["order_id"] == order_id
+
+    staff.consistency_token = member.consistency_token
+    sold = _sales(staff, "office")
+    assert (sold["placed_orders"], sold["paid_orders"], sold["units"]) == (1, 1, 3)
+    assert (sold["gross_sales"], sold["net_sales"]) == (750, 750)
+    best = staff.ask("/statistics/products").json()["items"]
+    assert {"product_id": "pen", "name": "Pen", "units": 3} in [
+        {name: item[name] for name in ("product_id", "name", "units")} for item in best
+    ]
+
+
+def test_a_canceled_order_is_taken_back_everywhere(people: People) -> None:
+    staff, (_, member) = people.staff(), people.member("bob")
+    _registered(staff, "ball", "toys")
+    order_id = _placed(member, "ball", 4)
+    _paid(member, order_id)
+    member.tell("POST", f"/orders/{order_id}/cancel", {"reason": "changed my mind"})
+
+    order = member.ask(f"/orders/{order_id}").json()
+    assert (order["status"], order["cancellation"]["reason"]) == ("CANCELED", "changed my mind")
+    assert order["refund"]["amount"] == 1000
+    assert member.ask("/products/ball").json()["stock"] == 10
+    assert member.ask("/members/me").json()["lifetime_value"] == 0
+    staff.consistency_token = member.consistency_token
+    sold = _sales(staff, "toys")
+    assert (sold["gross_sales"], sold["canceled_orders"], sold["canceled_amount"]) == (1000, 1, 1000)
+    assert sold["net_sales"] == 0
+
+
+def test_a_hundred_orders_in_a_row_are_each_read_back_at_once(people: People) -> None:
+    staff, (_, member) = people.staff(), people.member("cleo")
+    _registered(staff, "clip", "small")
+    staff.tell("POST", "/products/clip/adjust-stock", {"delta": 1000, "reason": "delivery"})
+    for count in range(1, 101):
+        order_id = _placed(member, "clip", 1)
+        assert member.ask(f"/orders/{order_id}").json()["version"] == 1
+        assert member.ask("/orders", limit="1").json()["items"][0]["order_id"] == order_id
+        assert member.ask("/products/clip").json()["stock"] == 1010 - count
+        assert member.ask("/members/me").json()["order_count"] == count
+
+
+def test_nobody_sees_the_order_of_another(people: People) -> None:
+    staff, (_, dora), (_, emil) = people.staff(), people.member("dora"), people.member("emil")
+    _registered(staff, "cup", "kitchen")
+    order_id = _placed(dora, "cup", 1)
+    emil.consistency_token = dora.consistency_token
+    emil.ask(f"/orders/{order_id}", status=404)
+    assert emil.ask("/orders").json() == {"items": [], "next_cursor": None}

@@ -1,0 +1,182 @@
+"""The feed: in order, without gaps, and every event read and decoded once for all projections."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from events import envelope as envelopes
+from events.envelope import UnknownEvent
+from events.members import MemberPasswordChanged
+from eventstore.log import StoredEvent
+from projector.feed import PostgresFeed, Undecodable
+from tests.unit.projector.memory import MemoryLog, as_stored
+from tests.unit.views.given import numbered
+
+
+def a_log(length: int) -> MemoryLog:
+    """A log of so many events of one member."""
+    return MemoryLog([as_stored(one) for one in numbered(*[MemberPasswordChanged()] * length)])
+
+
+async def a_feed(log: MemoryLog, *, chunk_size: int = 10) -> PostgresFeed:
+    """A feed that has heard how far the log reaches."""
+    feed = PostgresFeed(log, chunk_size=chunk_size)
+    await feed.advance(len(log.stored))
+    return feed
+
+
+async def test_a_reader_sees_every_position_once_and_in_order() -> None:
+    feed, seen = await a_feed(a_log(35)), [0]
+    while batch := await feed.read(seen[-1]):
+        seen += [one.position for one in batch]
+
+    assert seen == list(range(36))
+
+
+async def test_a_read_from_the_middle_ends_with_its_chunk() -> None:
+    feed = await a_feed(a_log(35))
+
+    assert [one.position for one in await feed.read(14)] == [15, 16, 17, 18, 19, 20]
+
+
+async def test_projections_that_keep_pace_share_every_chunk() -> None:
+    log = a_log(10)
+    feed = await a_feed(log)
+
+    batches = await asyncio.gather(*(feed.read(0) for _ in range(4)))
+
+    assert log.asked == [(0, 10)]
+    assert all(batch[3] is batches[0][3] for batch in batches)
+
+
+async def test_a_chunk_is_filled_further_and_not_read_again() -> None:
+    log = a_log(3)
+    feed = await a_feed(log)
+    await feed.read(0)
+    log.stored = a_log(7).stored
+    await feed.advance(7)
+
+    assert [one.position for one in await feed.read(3)] == [4, 5, 6, 7]
+    assert log.asked == [(0, 10), (3, 7)]
+
+
+async def test_a_reader_that_came_late_gets_what_was_added_meanwhile() -> None:
+    log = a_log(3)
+    feed = await a_feed(log)
+    await feed.read(0)
+    log.stored = a_log(7).stored
+    await feed.advance(7)
+    await feed.read(3)
+
+    assert [one.position for one in await feed.read(0)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_nothing_is_asked_for_before_it_is_known_to_exist() -> None:
+    log = a_log(3)
+    feed = await a_feed(log)
+    await feed.read(0)
+
+    assert await feed.read(3) == []
+    assert log.asked == [(0, 10)]
+
+
+async def test_only_the_last_few_chunks_are_kept() -> None:
+    log = a_log(100)
+    feed = await a_feed(log)
+    for after in range(0, 100, 10):
+        await feed.read(after)
+
+    await feed.read(90)
+    await feed.read(0)
+
+    assert log.asked == [(after, 10) for after in range(0, 100, 10)] + [(0, 10)]
+
+
+async def test_an_outage_in_the_middle_of_a_chunk_leaves_nothing_half_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = a_log(10)
+    feed = await a_feed(log)
+
+    async def away(*_: object) -> list[StoredEvent]:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as outage:
+        outage.setattr(log, "get", away)
+        with pytest.raises(ConnectionRefusedError):
+            await feed.read(0)
+
+    assert [one.position for one in await feed.read(0)] == list(range(1, 11))
+
+
+async def test_waiting_for_more_ends_when_there_is_more_and_not_before() -> None:
+    feed = await a_feed(a_log(3))
+    await feed.more(2)
+    waiting = asyncio.create_task(feed.more(3))
+    await asyncio.sleep(0)
+    await feed.advance(3)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    await feed.advance(4)
+    await waiting
+
+
+async def test_the_head_is_unknown_until_somebody_says_so_and_never_goes_back() -> None:
+    feed = PostgresFeed(a_log(0), chunk_size=10)
+    waiting = asyncio.create_task(feed.started())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    await feed.advance(0)
+    await waiting
+    await feed.advance(5)
+    await feed.advance(4)
+
+    assert feed.head == 5
+
+
+def unknown(stored: StoredEvent) -> dict[str, Any]:
+    return {"event_type": "GiftWrapped"}
+
+
+def truncated(stored: StoredEvent) -> dict[str, Any]:
+    return {"payload": stored.payload[:-1]}
+
+
+def newer(stored: StoredEvent) -> dict[str, Any]:
+    return {"schema_version": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "stands_for"), [(unknown, UnknownEvent), (truncated, Undecodable), (newer, Undecodable)]
+)
+async def test_an_event_that_cannot_be_understood_takes_its_place_in_the_order(
+    change: Callable[[StoredEvent], dict[str, Any]], stands_for: type
+) -> None:
+    ordinary = as_stored(numbered(MemberPasswordChanged())[0])
+    log = a_log(3)
+    log.stored[1] = as_stored(numbered(MemberPasswordChanged(), first_position=2)[0], **change(ordinary))
+
+    batch = await (await a_feed(log)).read(0)
+
+    assert [type(one.event) for one in batch] == [MemberPasswordChanged, stands_for, MemberPasswordChanged]
+    assert [one.position for one in batch] == [1, 2, 3]
+
+
+async def test_an_upcaster_that_breaks_in_any_way_spoils_its_own_event_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(envelopes._upcasters, ("MemberPasswordChanged", 0), lambda fields: fields["lines"][0])
+    monkeypatch.setitem(envelopes._upcasters, ("MemberRegistered", 0), lambda _: [].pop())
+    log = a_log(3)
+    log.stored[0] = as_stored(numbered(MemberPasswordChanged())[0], schema_version=0)
+    log.stored[1] = as_stored(
+        numbered(MemberPasswordChanged(), first_position=2)[0], event_type="MemberRegistered", schema_version=0
+    )
+
+    batch = await (await a_feed(log)).read(0)
+
+    assert [getattr(one.event, "reason", None) for one in batch] == [
+        "KeyError: 'lines'",
+        "IndexError: pop from empty list",
+        None,
+    ]

@@ -1,0 +1,47 @@
+"""The OpenAPI document tells what the calls do."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from query.app import create_app
+from runtime.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    secret = SecretStr("a secret for tests alone, 32 bytes or more")
+    # Nothing is asked of a store to describe an API.
+    return create_app(Settings(mongo_url="mongodb://127.0.0.1:1/", jwt_secret=secret)).openapi()
+
+
+def _calls(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    health = {"/livez", "/readyz", "/metrics"}
+    return {path: item["get"] for path, item in document["paths"].items() if path not in health}
+
+
+def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> None:
+    assert set(_calls(document)) == {
+        "/orders/{order_id}",
+        "/orders",
+        "/statistics/sales",
+        "/statistics/products",
+        "/products",
+        "/products/{product_id}",
+        "/members/me",
+        "/members/{member_id}",
+        "/projections",
+    }
+
+
+def test_every_call_tells_its_answer_its_problems_and_how_to_read_ones_own_writes(document: dict[str, Any]) -> None:
+    for path, call in _calls(document).items():
+        assert "$ref" in call["responses"]["200"]["content"]["application/json"]["schema"], path
+        assert {"400", "422", "503"} <= set(call["responses"]), path
+        assert {"Consistency-Token", "Prefer"} <= {parameter["name"] for parameter in call["parameters"]}, path
+
+
+def test_all_but_the_catalog_needs_a_token(document: dict[str, Any]) -> None:
+    open_calls = {path for path, call in _calls(document).items() if not call.get("security")}
+    assert open_calls == {"/products", "/products/{product_id}"}

@@ -1,0 +1,69 @@
+"""What the documentation says is checked against the code that it is about."""
+
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+from command import bootstrap  # noqa: F401  (imports every context, and so every refusal)
+from command.edge import slug_of
+from command.errors import CommandRefused, InvalidCommand, RuleBroken
+from events.ordering import Line, OrderPaid
+from runtime.settings import Settings
+from tests.unit.views.given import given
+
+DOCS = Path(__file__).parents[2] / "docs"
+_ABSTRACT = {RuleBroken, InvalidCommand}
+
+
+def _refusals(base: type[CommandRefused] = CommandRefused) -> set[type[CommandRefused]]:
+    return {cls for found in base.__subclasses__() for cls in ({found} | _refusals(found))} - _ABSTRACT
+
+
+def _slugs_in_source() -> set[str]:
+    root = DOCS.parent
+    sources = [
+        file.read_text()
+        for room in ("command", "query", "runtime", "projector")
+        for file in (root / room).rglob("*.py")
+    ]
+    return {slug for source in sources for slug in re.findall(r'Problem\(\s*\d+,\s*"([a-z-]+)"', source)}
+
+
+def test_every_slug_is_documented_and_every_documented_slug_exists() -> None:
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "errors.md").read_text(), re.MULTILINE))
+    problems = (DOCS.parent / "runtime" / "problems.py").read_text()
+    by_status = set(re.findall(r'\d{3}: "([a-z-]+)"', problems))
+    assert documented == {slug_of(refusal) for refusal in _refusals()} | _slugs_in_source() | by_status
+
+
+def test_every_setting_is_documented() -> None:
+    documented = set(re.findall(r"`(READSIDE_[A-Z_]+)`", (DOCS / "settings.md").read_text()))
+    assert documented == {f"READSIDE_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_view_of_the_how_to_works_as_written() -> None:
+    page = (DOCS / "how-to" / "add-a-view.md").read_text()
+    [source] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Projection(" in block]
+    module = types.ModuleType("product_demand")
+    exec(compile(source, "product_demand.py", "exec"), module.__dict__)  # noqa: S102  (our own documentation)
+    lines = (_line("pen", 2), _line("ink", 1), _line("pen", 3))
+    paid = OrderPaid(payment_id="p", member_id="m", amount=6, points=0, lines=lines)
+    given(module.view, paid).then("pen", units=5, revenue=5)
+
+
+@pytest.mark.parametrize("file", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda file: file.name)
+def test_links_between_pages_lead_somewhere(file: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text())
+    assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+def test_the_tests_that_the_documentation_names_exist() -> None:
+    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text())}
+    assert named
+    assert [name for name in sorted(named) if not (DOCS.parent / name).exists()] == []
+
+
+def _line(product_id: str, quantity: int) -> Line:
+    return Line(product_id, product_id, "c", 1, quantity, quantity)
