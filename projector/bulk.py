@@ -21,7 +21,7 @@ import uvloop
 
 from eventstore import EventLog
 from eventstore.log import StoredEvent
-from projector.failures import FailurePolicy, StandBy
+from projector.failures import FailurePolicy, StandBy, is_refusal
 from projector.feed import decoded
 from projector.folding import Folder, Part, folder_of
 from projector.store import CHECKPOINTS, PARTS, Checkpoint, ViewStore, part_id
@@ -72,7 +72,7 @@ async def build(
 
 
 class Poisoned(Exception):
-    """An event cannot be folded in a part."""
+    """An event cannot be folded in a part, or what comes of it not be written."""
 
 
 class BulkFailed(OSError):
@@ -143,6 +143,8 @@ async def _attempt(
     except Poisoned:
         raise
     except Exception as error:
+        if is_refusal(error):
+            raise Poisoned from error
         decision = policy.batch_failed(error)
         if isinstance(decision, StandBy):
             raise  # the rebuild has another owner, who has started workers of its own

@@ -5,13 +5,15 @@
 | a store is away, a primary steps down, a write conflict | `Retry`, for ever, with backoff and jitter          |
 | the guard on the checkpoint fails                      | `StandBy`: somebody else owns the projection         |
 | a fold raises, a payload cannot be decoded             | `Retry` a few times, then `Park` the aggregate       |
+| MongoDB refuses a document for what it is              | `Retry` with half the events, down to the one        |
 """
 
 import random
 from dataclasses import dataclass
 
 import msgspec
-from pymongo.errors import PyMongoError
+from bson.errors import InvalidDocument
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from events.envelope import Envelope
 from runtime.postgres import DRIVER_ERRORS
@@ -28,6 +30,63 @@ class FoldFailed(Exception):
         super().__init__(f"{envelope.event_type} at position {envelope.position} cannot be folded")
         self.envelope = envelope
         self.__cause__ = error
+
+
+_REFUSALS = frozenset(
+    {
+        2,  # BadValue: among others, an increment past 64 bits
+        9,  # FailedToParse
+        14,  # TypeMismatch: an increment of something that is no number
+        52,  # DollarPrefixedFieldName
+        121,  # DocumentValidationFailure
+        10334,  # BSONObjectTooLarge
+        11000,  # DuplicateKey, of an index of the view's own
+        17419,  # the document after the update is too large
+        17420,
+    }
+)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether MongoDB, or its driver, will never write this: a document of 17 MB, a number of 65 bits."""
+    if isinstance(error, OperationFailure) and error.has_error_label("TransientTransactionError"):
+        return False
+    if isinstance(error, BulkWriteError):
+        codes = {failed["code"] for failed in error.details.get("writeErrors", ())}
+        return bool(codes) and codes <= _REFUSALS
+    if isinstance(error, OperationFailure):
+        return error.code in _REFUSALS
+    return isinstance(error, InvalidDocument | OverflowError | UnicodeError)
+
+
+class Narrowing:
+    """Finds the event whose effect MongoDB refuses: half as many events each time, until it is alone; then more again.
+
+    A refusal names a document at best, never the event; and the rest of a batch of thousands is not to be written one
+    by one for the sake of one.
+    """
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+        self.until = 0
+        self.refused: dict[int, Exception] = {}
+        """Positions of events that were refused alone, and why. To a fold they fail from now on."""
+
+    def failed(self, events: int, position: int, error: Exception) -> None:
+        """A batch of so many events, up to this position, was refused."""
+        self.until = max(self.until, position)
+        self.most = max(1, events // 2)
+        if events == 1:
+            self.refused[position] = error
+
+    def written(self, position: int) -> None:
+        """Everything up to this position is durable, or parked."""
+        if self.most is None:
+            return
+        self.most *= 2
+        if position >= self.until:
+            self.most, self.until = None, 0
+            self.refused.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +130,8 @@ class FailurePolicy:
             return StandBy(_STAND_BY_SECONDS)
         if isinstance(error, FoldFailed):
             return Retry(self._backoff(), "fold")
+        if is_refusal(error):
+            return Retry(self._backoff(), "refused")
         if isinstance(error, PyMongoError):
             return Retry(self._backoff(), "mongodb")
         if isinstance(error, DRIVER_ERRORS):

@@ -14,7 +14,7 @@ import msgspec
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 
 from events.envelope import Envelope
-from projector.failures import DeadLetter, FailurePolicy, FoldFailed, Park
+from projector.failures import DeadLetter, FailurePolicy, FoldFailed, Narrowing, Park
 from projector.feed import Undecodable
 from views.kit import AdditiveView, Calendar, Document, Projection, View
 
@@ -84,6 +84,7 @@ class Folder:
         self.parked: set[Sequence_] = set()
         self.marks: dict[str, set[Sequence_]] = {}
         """Documents that lack events of parked aggregates: they are stored with a mark that readers see."""
+        self.narrowing = Narrowing()
         self.discarded: set[int] = set()
         """Positions that an operator had this view skip for good."""
 
@@ -109,6 +110,8 @@ class Folder:
             try:
                 if isinstance(envelope.event, Undecodable):
                     raise ValueError(envelope.event.reason)
+                if self.narrowing.refused and envelope.position in self.narrowing.refused:
+                    raise self.narrowing.refused[envelope.position]
                 self._apply(envelope)
             except Exception as error:  # whatever a fold raises is this event's failure, and no other's
                 decision = self._policy.event_failed(envelope)

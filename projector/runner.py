@@ -13,7 +13,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from projector import metrics
-from projector.failures import FailurePolicy, GuardFailed, Retry, StandBy
+from projector.failures import FailurePolicy, GuardFailed, Retry, StandBy, is_refusal
 from projector.feed import Feed
 from projector.folding import Folded, folder_of
 from projector.lease import RENEW_SECONDS, Lease
@@ -158,7 +158,7 @@ class Runner:
                     self._checkpoint = await self.unparking.work(self._checkpoint)
                 await self.unparking.more(position)
                 head = self._feed.head
-                batch = await self._feed.read(position)
+                batch = (await self._feed.read(position))[: self._folder.narrowing.most]
                 if not batch:
                     continue
                 folded = await self._folder.fold(batch, self._store)
@@ -171,8 +171,14 @@ class Runner:
                 await _settled(writing)
 
     async def _write(self, folded: Folded, head: int) -> None:
-        self._checkpoint = await self._store.write(folded, self._checkpoint, len(self._folder.parked))
+        try:
+            self._checkpoint = await self._store.write(folded, self._checkpoint, len(self._folder.parked))
+        except Exception as error:
+            if is_refusal(error):
+                self._folder.narrowing.failed(folded.events, folded.position, error)
+            raise
         self._folder.committed()
+        self._folder.narrowing.written(folded.position)
         self._policy.succeeded()
         self._as_of = folded.as_of
         # Measured by the head when the batch was read: under load there is always something newer.

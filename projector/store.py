@@ -29,6 +29,7 @@ from views.kit import View
 
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
 _DUPLICATE_KEY = 11000
+_LONGEST_PAYLOAD = 1_000_000
 _DURABLE = WriteConcern("majority", j=True)
 
 
@@ -216,8 +217,9 @@ class ViewStore:
             "last_failed_at": at,
             "state": letter.state,
             "documents": list(letter.documents),
-            # As text: a payload may hold names and numbers that BSON has no room for.
-            "payload": payload_of(envelope),
+            # As text: a payload may hold names and numbers that BSON has no room for. To be looked at; a retry reads
+            # the log.
+            "payload": payload_of(envelope)[:_LONGEST_PAYLOAD],
         }
 
 

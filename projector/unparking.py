@@ -24,7 +24,7 @@ from pymongo import DeleteOne, UpdateMany, UpdateOne
 
 from projector import metrics
 from projector.dead_letters import OPEN, history_entry
-from projector.failures import DeadLetter, FailurePolicy
+from projector.failures import DeadLetter, FailurePolicy, Narrowing, is_refusal
 from projector.feed import Feed
 from projector.folding import Folded, Folder, Sequence_, Settlement, folder_of
 from projector.store import Checkpoint, ViewStore
@@ -64,6 +64,7 @@ class Unparking:
         self._feed = feed
         self._folder = folder
         self._calendar = calendar
+        self._narrowing: dict[Sequence_, Narrowing] = {}
         self._woken = asyncio.Event()
         self._next_look = 0.0
 
@@ -124,7 +125,8 @@ class Unparking:
         letters = await self._store.letters.letters_of(sequence)
         if not letters:
             return checkpoint
-        plan = _Plan(letters, by_itself=by_itself)
+        narrowing = self._narrowing.setdefault(sequence, Narrowing())
+        plan = _Plan(letters, by_itself=by_itself, most=narrowing.most or _EVENTS_AT_A_TIME)
         folder.discarded |= {letter["position"] for letter in plan.discarded}
         # The folder's memory is changed first: whatever fails now, it is recalled from MongoDB.
         touched = {key for letter in letters for key in letter.get("documents", ())}
@@ -141,8 +143,16 @@ class Unparking:
         settlement.unmarked.extend(touched - folder.marks.keys())
         if not left:
             folder.parked.discard(sequence)
+        failed_again = bool(folded.dead_letters)
         folded.dead_letters, folded.settlement = [], settlement
-        checkpoint = await self._store.write(folded, checkpoint, len(folder.parked))
+        try:
+            checkpoint = await self._store.write(folded, checkpoint, len(folder.parked))
+        except Exception as error:
+            if is_refusal(error) and plan.tried:
+                narrowing.failed(len(plan.tried), plan.tried[-1]["position"], error)
+            raise
+        if not plan.goes_on or failed_again:
+            del self._narrowing[sequence]  # the next request is a new chance
         folder.forget()
         name = self._store.view.name
         metrics.PARKED.labels(name).set(len(folder.parked))
@@ -162,6 +172,7 @@ class Unparking:
         # A folder of its own, that parks at the first failure; the documents' marks are those of all.
         folder = folder_of(self._store.view, FailurePolicy(1), self._calendar)
         folder.marks = self._folder.marks
+        folder.narrowing = self._narrowing[sequence]
         folded = await folder.fold(events, self._store)
         nothing.writes, nothing.dead_letters = folded.writes, folded.dead_letters
         return nothing
@@ -182,15 +193,14 @@ class Unparking:
 class _Plan:
     """What to do with an aggregate's letters, by their requests: discard, try, or leave."""
 
-    def __init__(self, letters: Sequence[Letter], *, by_itself: bool = False) -> None:
+    def __init__(self, letters: Sequence[Letter], *, by_itself: bool, most: int) -> None:
         self.requests = [letter["request"] for letter in letters if "request" in letter]
         self.discarded = [letter for letter in letters if letter.get("request", {}).get("action") == "discard"]
         kept = [letter for letter in letters if letter not in self.discarded]
         asked = by_itself or any(request["action"] == "retry" for request in self.requests)
         # What waited behind a discarded letter has nothing more to wait for.
         moves_on = asked or letters[0] in self.discarded
-        most = _EVENTS_AT_A_TIME if moves_on else 0
-        self.tried, self.untried = kept[:most], kept[most:]
+        self.tried, self.untried = (kept[:most], kept[most:]) if moves_on else ([], kept)
         self.goes_on = moves_on and bool(self.untried)
         # Whoever asked first is told to have done what follows from it.
         self.by: str = self.requests[0]["by"] if self.requests else "projector"

@@ -26,7 +26,7 @@ from runtime.settings import Settings
 from tests.builders import a_line, an_order
 from views import member_profile, order_detail, product_catalog, sales_statistics
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 VIEWS = {one.view.name: one.view.folds for one in (order_detail, member_profile, product_catalog)} | {
     sales_statistics.view.name: sales_statistics.view.contributions
 }
@@ -141,17 +141,31 @@ async def soundly_projected(settings: Settings, log: Log) -> dict[str, dict[str,
 
 def poison(monkeypatch: pytest.MonkeyPatch, view: str, event: type[DomainEvent], *aggregate_ids: str) -> None:
     """Let a view's fold of such events of these aggregates fail."""
+
+    def fails(_: Any) -> Any:
+        raise ValueError("no such step")
+
+    distort(monkeypatch, view, event, fails, *aggregate_ids)
+
+
+def distort(
+    monkeypatch: pytest.MonkeyPatch,
+    view: str,
+    event: type[DomainEvent],
+    distorted: Callable[[Any], Any],
+    *aggregate_ids: str,
+) -> None:
+    """Let a view's fold of such events of these aggregates come to something else."""
     folds: dict[type[DomainEvent], Any] = VIEWS[view]
     sound = folds[event]
     fold = sound[1] if isinstance(sound, tuple) else sound
 
-    def fails(*arguments: Any) -> Any:
+    def fold_or_distort(*arguments: Any) -> Any:
         envelope = next(one for one in arguments if isinstance(one, Envelope))
-        if envelope.aggregate_id in aggregate_ids:
-            raise ValueError("no such step")
-        return fold(*arguments)
+        folded = fold(*arguments)
+        return distorted(folded) if envelope.aggregate_id in aggregate_ids else folded
 
-    monkeypatch.setitem(folds, event, (sound[0], fails) if isinstance(sound, tuple) else fails)
+    monkeypatch.setitem(folds, event, (sound[0], fold_or_distort) if isinstance(sound, tuple) else fold_or_distort)
 
 
 async def until(reached: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -20,7 +20,7 @@ from runtime.settings import Settings
 from tests.integration.poison import VIEWS, Log, Views, poison, projecting, soundly_projected, until
 from views import order_detail
 
-OUTCOME_SECONDS = 20.0
+OUTCOME_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ async def test_while_the_first_runs_in_another_process_a_duplicate_does_not_wait
         first = asyncio.create_task(keyed(shop, "/orders", ORDER))
         while not await shop.rows("SELECT 1 FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted"):
             assert not first.done()
-        duplicate = await asyncio.wait_for(keyed(shop, "/orders", ORDER), 10)
+        duplicate = await asyncio.wait_for(keyed(shop, "/orders", ORDER), 60)
         await connection.rollback()
     await engine.dispose()
 

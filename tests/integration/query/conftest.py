@@ -63,5 +63,5 @@ async def early_api(query_settings: Settings) -> AsyncIterator[Api]:
 async def api(query_settings: Settings, shop: Shop) -> AsyncIterator[Api]:
     """A query API that follows the shop's views."""
     async with _running(query_settings) as api:
-        assert await api.follower.reaches(lambda: api.follower.available, 20)
+        assert await api.follower.reaches(lambda: api.follower.available, 60)
         yield api

@@ -94,7 +94,7 @@ async def test_projections_are_seen_by_staff_and_operators(
 
 async def test_projections_tell_how_far_each_has_come(api: Api, shop: Shop) -> None:
     await shop.tell(17)
-    assert await api.follower.reaches(lambda: api.follower.log is not None and api.follower.log.head == 17, 20)
+    assert await api.follower.reaches(lambda: api.follower.log is not None and api.follower.log.head == 17, 60)
     rows = (await api.get("/projections")).json()["items"]
     assert [row["name"] for row in rows] == ["member_profile", "order_detail", "product_catalog", "sales_statistics"]
     assert rows[0].pop("lag_seconds") > 0

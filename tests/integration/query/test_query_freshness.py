@@ -103,7 +103,7 @@ async def test_a_view_that_is_behind_says_by_how_much(api: Api, filled: Shop) ->
     now = datetime.now(UTC)
     log = {"head": 30, "samples": [[10, now - timedelta(seconds=90)], [30, now - timedelta(seconds=60)]]}
     await filled.database.registry.update_one({"_id": "$log"}, {"$set": log})
-    assert await api.follower.reaches(lambda: api.follower.log is not None and api.follower.log.head == 30, 20)
+    assert await api.follower.reaches(lambda: api.follower.log is not None and api.follower.log.head == 30, 60)
     answer = await api.get("/orders/o-1")
     assert answer.headers["read-model-position"] == "10"
     assert 60 <= float(answer.headers["read-model-lag-seconds"]) < 80
@@ -116,7 +116,7 @@ async def test_a_dead_projector_does_not_look_fresh(api: Api, filled: Shop) -> N
         lambda: (
             api.follower.log is not None and api.follower.log.heartbeat_at < datetime.now(UTC) - timedelta(minutes=1)
         ),
-        20,
+        60,
     )
     assert float((await api.get("/orders/o-1")).headers["read-model-lag-seconds"]) >= 3600
 
@@ -124,7 +124,7 @@ async def test_a_dead_projector_does_not_look_fresh(api: Api, filled: Shop) -> N
 async def test_before_the_projector_has_run_every_view_is_behind_and_readiness_says_why(
     early_api: Api, database: object
 ) -> None:
-    assert await early_api.follower.reaches(lambda: early_api.follower.available, 20)
+    assert await early_api.follower.reaches(lambda: early_api.follower.available, 60)
     for path in [*VIEW_OF, "/projections"]:
         answer = await early_api.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -136,14 +136,14 @@ async def test_before_the_projector_has_run_every_view_is_behind_and_readiness_s
 
 async def test_views_that_are_made_later_are_found(early_api: Api, shop: Shop) -> None:
     await shop.put("order_detail", an_order())
-    assert await early_api.follower.reaches(lambda: early_api.follower.log is not None, 20)
+    assert await early_api.follower.reaches(lambda: early_api.follower.log is not None, 60)
     assert (await early_api.get("/orders/o-1", headers=token(99) | WAIT)).status_code == 200
     assert (await early_api.get("/readyz", None)).status_code == 200
 
 
 async def test_a_database_that_was_dropped_is_claimed_no_longer(api: Api, filled: Shop) -> None:
     await filled.database.client.drop_database(filled.database.name)
-    assert await api.follower.reaches(lambda: api.follower.log is None, 20)
+    assert await api.follower.reaches(lambda: api.follower.log is None, 60)
     assert (await api.get("/orders/o-1")).status_code == 503
     await filled.open()
     await filled.put("order_detail", an_order())
@@ -153,7 +153,7 @@ async def test_a_database_that_was_dropped_is_claimed_no_longer(api: Api, filled
 async def test_a_part_of_a_checkpoint_that_changes_is_read_whole(api: Api, filled: Shop) -> None:
     await filled.database.registry.update_one({"_id": "$log"}, {"$push": {"samples": [11, datetime.now(UTC)]}})
     follower = api.follower
-    assert await follower.reaches(lambda: follower.log is not None and len(follower.log.samples) == 2, 20)
+    assert await follower.reaches(lambda: follower.log is not None and len(follower.log.samples) == 2, 60)
     assert (await api.get("/orders/o-1", headers=token(99) | WAIT)).status_code == 200
 
 

@@ -5,13 +5,24 @@ import pytest
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
+    DocumentTooLarge,
     ExecutionTimeout,
     OperationFailure,
     ServerSelectionTimeoutError,
+    WriteError,
 )
 
 from events.members import MemberPasswordChanged
-from projector.failures import FailurePolicy, FoldFailed, GuardFailed, Park, Retry, StandBy
+from projector.failures import (
+    FailurePolicy,
+    FoldFailed,
+    GuardFailed,
+    Narrowing,
+    Park,
+    Retry,
+    StandBy,
+    is_refusal,
+)
 from tests.unit.views.given import an_envelope
 
 EVENT = an_envelope(MemberPasswordChanged(), "member", "m-1", position=7)
@@ -96,3 +107,50 @@ def test_a_failed_fold_names_the_event_and_keeps_the_reason() -> None:
 
     assert str(failed) == "MemberPasswordChanged at position 7 cannot be folded"
     assert failed.__cause__ is reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DocumentTooLarge("17 MB"),
+        OverflowError("MongoDB can only handle up to 8-byte ints"),
+        WriteError("no number", 14),
+        BulkWriteError({"writeErrors": [{"code": 2}, {"code": 10334}]}),
+    ],
+)
+def test_what_will_never_be_written_is_told_from_an_outage(error: Exception) -> None:
+    assert is_refusal(error)
+    decision = FailurePolicy(park_after_attempts=3).batch_failed(error)
+    assert isinstance(decision, Retry)
+    assert decision.reason == "refused"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BulkWriteError({"writeErrors": []}),
+        BulkWriteError({"writeErrors": [{"code": 2}, {"code": 112}]}),
+        BulkWriteError({"writeErrors": [{"code": 2}], "errorLabels": ["TransientTransactionError"]}),
+        OperationFailure("WriteConflict", 112),
+        AutoReconnect("connection closed"),
+        ValueError("a bug"),
+    ],
+)
+def test_what_another_attempt_can_write_is_no_refusal(error: Exception) -> None:
+    assert not is_refusal(error)
+
+
+@pytest.mark.parametrize("bad", [1, 700, 2_000])
+def test_the_refused_event_of_a_batch_is_found_in_a_few_steps(bad: int) -> None:
+    narrowing, done, steps = Narrowing(), 0, 0
+    while done < 2_000:
+        steps += 1
+        last = min(2_000, done + (narrowing.most or 2_000))
+        if done < bad <= last and bad not in narrowing.refused:
+            narrowing.failed(last - done, last, DocumentTooLarge("17 MB"))
+        else:
+            done = last
+            narrowing.written(done)
+
+    assert steps < 100
+    assert (narrowing.most, narrowing.refused) == (None, {})
