@@ -31,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         checks={
             "Postgres": daemon.postgres_works,
             "MongoDB": daemon.mongo_works,
+            "scheduler": daemon.scheduler_works,
             "projections": daemon.projections_work,
         },
     )

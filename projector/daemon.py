@@ -1,16 +1,17 @@
 """The daemon: its schedule, its tasks, and what it says about its own health."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from pymongo.errors import PyMongoError
 
 from eventstore import EventLog, Sequencer, listen
+from projector import metrics
 from projector.abandoned import end_abandoned_transactions
 from projector.feed import PostgresFeed
 from projector.fleet import Fleet
@@ -46,6 +47,7 @@ class Daemon:
         self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
         self._sequencing = Sequencing(self._sequencer, self._feed)
         self._deployment_id: str | None = None
+        self._ticked_at = time.monotonic()
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
 
@@ -66,6 +68,7 @@ class Daemon:
             scheduler = self._schedule()
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
+            metrics.STANDINGS.source = self._standings
             await stack.enter_async_context(listen(self._url, self._sequencing.wake))
             self._sequencing.wake()
             yield
@@ -73,18 +76,25 @@ class Daemon:
     def _schedule(self) -> AsyncIOScheduler:
         scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
         # The safety net: a doorbell can be lost, the schedule cannot.
-        scheduler.add_job(_async(self._sequencing.wake), "interval", seconds=TICK_SECONDS, id="tick")
+        scheduler.add_job(self._tick, "interval", seconds=TICK_SECONDS, id="tick")
         scheduler.add_job(self._heartbeat, "interval", seconds=TICK_SECONDS, id="heartbeat")
         scheduler.add_job(
             self._end_abandoned, "interval", seconds=TICK_SECONDS, id="abandoned", next_run_time=datetime.now(UTC)
         )
         return scheduler
 
+    def _standings(self) -> list[metrics.Standing]:
+        return [runner.standing() for runner in self.runners]
+
+    async def _tick(self) -> None:
+        self._ticked_at = time.monotonic()
+        self._sequencing.wake()
+
     async def _heartbeat(self) -> None:
         try:
             if self._deployment_id is None:
                 self._deployment_id = await self._event_log.deployment_id()
-            await self._heart.beat(self._deployment_id, self._feed.head)
+            await self._heart.beat(self._deployment_id, self._feed.head, self._sequencing.last_run_at)
         except (PyMongoError, *DRIVER_ERRORS) as error:
             log.debug("no heartbeat", error=str(error))
         except asyncio.CancelledError:
@@ -116,6 +126,11 @@ class Daemon:
         if since > 3 * TICK_SECONDS:
             raise NotReadyError("Postgres: the sequencer has not run for some seconds")
 
+    async def scheduler_works(self) -> None:
+        """Raises `NotReadyError` unless the schedule runs: the net under every ring that is lost."""
+        if time.monotonic() - self._ticked_at > 10 * TICK_SECONDS:
+            raise NotReadyError("the scheduler has not run its jobs for some seconds")
+
     async def projections_work(self) -> None:
         """Raises `NotReadyError` naming the projections in trouble."""
         if self._fleet.trouble:
@@ -127,11 +142,3 @@ class Daemon:
     async def mongo_works(self) -> None:
         """Raises what the driver raises."""
         await self._database.client.admin.command("ping")
-
-
-def _async(function: Callable[[], None]) -> Callable[[], Coroutine[Any, Any, None]]:
-    # The scheduler runs plain functions in threads, where an asyncio event must not be set.
-    async def run() -> None:
-        function()
-
-    return run

@@ -5,7 +5,8 @@ four views need is read and decoded once.
 """
 
 import asyncio
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from projector import metrics
 log = structlog.get_logger()
 
 _CHUNKS_KEPT = 4
+_HEADS_KEPT, _HEAD_EVERY_SECONDS = 4_096, 0.1
 
 Aggregate = tuple[str, str]
 """Its type and its id."""
@@ -58,6 +60,9 @@ class Feed(Protocol):
     async def reread(self, aggregate: Aggregate, positions: Collection[int]) -> Sequence[Envelope]:
         """Those of one aggregate's events that stand at these positions, in order, read and decoded anew."""
 
+    def waiting_seconds(self, position: int) -> float:
+        """For how long the first event after this position has been in the log; 0 where there is none."""
+
 
 class PostgresFeed:
     """Reads the log in chunks of fixed positions and keeps the last few, decoded.
@@ -73,6 +78,7 @@ class PostgresFeed:
         self._advanced = asyncio.Condition()
         self._warned: set[str] = set()
         self._started = asyncio.Event()
+        self._heads: deque[list[float]] = deque(maxlen=_HEADS_KEPT)
         self.head = 0
 
     async def started(self) -> None:
@@ -82,10 +88,24 @@ class PostgresFeed:
     async def advance(self, head: int) -> None:
         """This is the head now; wakes whoever waits for more."""
         self._started.set()
+        self._note_head(head)
         if head > self.head:
             async with self._advanced:
                 self.head = head
                 self._advanced.notify_all()
+
+    def waiting_seconds(self, position: int) -> float:
+        """For how long the first event after this position has been in the log, as far as this process has seen."""
+        since = next((at for head, at in self._heads if head > position), None)
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _note_head(self, head: int) -> None:
+        heads, now = self._heads, time.monotonic()
+        if not heads or (head > heads[-1][0] and now - heads[-1][1] > _HEAD_EVERY_SECONDS):
+            heads.append([head, now])
+        else:
+            # The earlier time stays: rather a little too old than too young.
+            heads[-1][0] = max(head, heads[-1][0])
 
     async def more(self, after: int) -> None:
         """Return when there is an event after this position."""

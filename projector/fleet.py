@@ -98,6 +98,7 @@ class Fleet:
         for instance, (view, entry) in wanted.items():
             if instance not in self._running:
                 self._start(view, instance, building=instance == entry.building)
+            self._running[instance][0].is_served = instance == entry.active
             if instance == entry.building:
                 self._switch_when_current(instance, entry)
 

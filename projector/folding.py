@@ -43,7 +43,7 @@ class Folded(msgspec.Struct):
     """What one batch does to a view."""
 
     events: int
-    first_recorded: Any
+    recorded: list[Any]
     position: int
     snapshot: str | None
     as_of: Any
@@ -124,7 +124,7 @@ class Folder:
         last = batch[-1]
         return Folded(
             events=len(batch),
-            first_recorded=batch[0].recorded_at,
+            recorded=[envelope.recorded_at for envelope in batch],
             position=last.position,
             snapshot=next((e.snapshot for e in reversed(batch) if e.snapshot is not None), None),
             as_of=last.recorded_at,

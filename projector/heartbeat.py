@@ -1,7 +1,8 @@
 """The heartbeat: what the query API has to know of the log, written every second into ``registry`` as ``$log``.
 
 The deployment's id, the head, and recent heads with their times, from which follows how long a view has been behind;
-and the time of the beat itself, so that a dead projector never looks like an idle one.
+and the times of the beat itself and of the sequencer's last run, so that a projector that is dead, or cut off from
+Postgres, never looks like an idle one.
 """
 
 from collections import deque
@@ -23,8 +24,8 @@ class Heartbeat:
         self._settings = settings
         self._samples: deque[tuple[int, datetime]] = deque(maxlen=_SAMPLES)
 
-    async def beat(self, deployment_id: str, head: int) -> None:
-        """Say that a projector works, and where the log ends."""
+    async def beat(self, deployment_id: str, head: int, sequenced_at: datetime | None) -> None:
+        """Say that a projector works, where the log ends, and when that was last looked at."""
         now = datetime.now(UTC)
         if not self._samples or self._samples[-1][0] != head:
             self._samples.append((head, now))
@@ -36,4 +37,7 @@ class Heartbeat:
             "samples": [list(sample) for sample in self._samples],
             "heartbeat_at": now,
         }
-        await self._documents.update_one({"_id": "$log"}, {"$set": log}, upsert=True)
+        update: dict[str, Any] = {"$set": log}
+        if sequenced_at is not None:
+            update["$max"] = {"sequenced_at": sequenced_at}  # of several projectors it takes one that can
+        await self._documents.update_one({"_id": "$log"}, update, upsert=True)

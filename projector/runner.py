@@ -5,9 +5,9 @@ since is dropped, and the loop begins again from the checkpoint in MongoDB.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -20,9 +20,13 @@ from projector.lease import RENEW_SECONDS, Lease
 from projector.store import Checkpoint, ViewStore
 from projector.supervised import ended
 from projector.unparking import Unparking
+from runtime.clock import now
 from views.kit import Calendar
 
 log = structlog.get_logger()
+
+STUCK_SECONDS = 10.0
+"""An owner that has had events before it for this long, and written none, is stuck: no batch takes a second."""
 
 
 Build = Callable[[int, int], Awaitable[None]]
@@ -55,9 +59,11 @@ class Runner:
         self._folder = folder_of(store.view, self._policy, calendar)
         self.unparking = Unparking(store, feed, self._folder, calendar, retry_after_seconds=retry_dead_letters_seconds)
         self._checkpoint = Checkpoint(0, None)
-        self._as_of: datetime | None = None
         self.state = "starting"
-        self.trouble: str | None = "starting"
+        self.is_served = True
+        """Whether this is the instance that readers see; the fleet knows."""
+        self._trouble: str | None = "starting"
+        self._moved_at = time.monotonic()
 
     @property
     def position(self) -> int:
@@ -70,20 +76,54 @@ class Runner:
             "name": self.name,
             "version": self._store.view.version,
             "state": self.state,
+            "health": self.health,
             "epoch": self._lease.epoch,
             "trouble": self.trouble,
             "instance": self.instance,
             "position": self.position,
             "head": self._feed.head,
             "lag_events": max(0, self._feed.head - self.position),
-            "lag_seconds": self._lag_seconds(),
+            "lag_seconds": round(self._feed.waiting_seconds(self.position), 3),
             "parked_sequences": len(self._folder.parked),
         }
 
-    def _lag_seconds(self) -> float:
-        if self._feed.head <= self.position or self._as_of is None:
-            return 0.0
-        return round((datetime.now(UTC) - self._as_of).total_seconds(), 3)
+    @property
+    def label(self) -> str:
+        """What the metrics call it: the projection, or the instance where that is not the one that is served."""
+        return self.name if self.is_served else self.instance
+
+    def standing(self) -> metrics.Standing:
+        """The same for the metrics."""
+        return metrics.Standing(
+            projection=self.label,
+            position=self.position,
+            lag_events=max(0, self._feed.head - self.position),
+            lag_seconds=self._feed.waiting_seconds(self.position),
+            parked_sequences=len(self._folder.parked),
+            epoch=self._lease.epoch,
+            health=self.health,
+        )
+
+    @property
+    def health(self) -> str:
+        """``idle``, ``behind`` or ``stuck`` where this process is the owner; else the state."""
+        if self.state != "active":
+            return self.state
+        if self._feed.head <= self.position:
+            return "idle"
+        return "stuck" if self._stuck_seconds() > STUCK_SECONDS else "behind"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this projection does not do its work now, if it does not."""
+        if self.health == "stuck":
+            return (
+                f"stuck at position {self.position} for {self._stuck_seconds():.0f} s; the log is at {self._feed.head}"
+            )
+        return self._trouble
+
+    def _stuck_seconds(self) -> float:
+        return min(self._feed.waiting_seconds(self.position), time.monotonic() - self._moved_at)
 
     async def run(self) -> None:
         """Project until canceled."""
@@ -97,11 +137,11 @@ class Runner:
         if isinstance(decision, StandBy):
             if self.state != "standby":
                 log.info("standing by: another projector owns this projection", projection=self.name)
-            self.state, self.trouble = "standby", None
+            self.state, self._trouble = "standby", None
             await asyncio.sleep(decision.for_seconds)
             return
-        metrics.RETRIES.labels(self.name, decision.reason).inc()
-        self.state, self.trouble = "waiting", f"{decision.reason}: {type(error).__name__}"
+        metrics.RETRIES.labels(self.label, decision.reason).inc()
+        self.state, self._trouble = "waiting", f"{decision.reason}: {type(error).__name__}"
         log.warning("batch begun again", projection=self.name, reason=decision.reason, error=str(error)[:300])
         await asyncio.sleep(decision.after_seconds)
 
@@ -135,11 +175,12 @@ class Runner:
         await self.unparking.recall()
         await self._feed.started()
         if self._build is not None and self.position == 0:
-            self.state, self.trouble = "building", None
+            self.state, self._trouble = "building", None
             await self._build(self._lease.epoch, self._feed.head)
             self._checkpoint = await self._store.prepare(self._lease.epoch)
             await self.unparking.recall()
-        self.state, self.trouble = "active", None
+        self.state, self._trouble = "active", None
+        self._moved_at = time.monotonic()
         log.info("projecting", projection=self.name, position=self.position, epoch=self._lease.epoch)
         writing: asyncio.Task[None] | None = None
         try:
@@ -180,19 +221,15 @@ class Runner:
         self._folder.committed()
         self._folder.narrowing.written(folded.position)
         self._policy.succeeded()
-        self._as_of = folded.as_of
+        self._moved_at = time.monotonic()
         # Measured by the head when the batch was read: under load there is always something newer.
         if folded.position >= head:
             self.current.set()
         else:
             self.current.clear()
-        metrics.POSITION.labels(self.name).set(folded.position)
-        metrics.LAG.labels(self.name).set(max(0, self._feed.head - folded.position))
-        metrics.APPLIED.labels(self.name).inc(folded.events)
-        metrics.BATCH.labels(self.name).observe(folded.events)
-        metrics.PARKED.labels(self.name).set(len(self._folder.parked))
-        visible_after = (datetime.now(UTC) - folded.first_recorded).total_seconds()
-        metrics.VISIBLE.labels(self.name).observe(max(0.0, visible_after))
+        metrics.APPLIED.labels(self.label).inc(folded.events)
+        metrics.BATCH.labels(self.label).observe(folded.events)
+        metrics.VISIBLE.observe(self.label, folded.recorded, now())
         if folded.dead_letters:
             first = folded.dead_letters[0]
             log.error(

@@ -3,12 +3,14 @@
 import asyncio
 import random
 import time
+from datetime import datetime
 
 import structlog
 
 from eventstore import Sequencer
 from projector import metrics
 from projector.feed import PostgresFeed
+from runtime.clock import now
 from runtime.postgres import DRIVER_ERRORS
 
 log = structlog.get_logger()
@@ -22,6 +24,8 @@ class Sequencing:
         self._feed = feed
         self._wake = asyncio.Event()
         self._last_success = 0.0
+        self.last_run_at: datetime | None = None
+        """When the sequencer last ran to its end; it does so every second, also when there is nothing."""
         self._failures = 0
 
     def wake(self) -> None:
@@ -30,7 +34,7 @@ class Sequencing:
 
     @property
     def seconds_since_success(self) -> float:
-        """How long ago the sequencer last ran to its end; it does so every second, also when there is nothing."""
+        """How long ago that was."""
         return time.monotonic() - self._last_success
 
     async def run(self) -> None:
@@ -46,7 +50,7 @@ class Sequencing:
     async def _until_empty(self) -> None:
         while True:
             sequenced = await self._sequencer.sequence()
-            self._last_success, self._failures = time.monotonic(), 0
+            self._last_success, self._failures, self.last_run_at = time.monotonic(), 0, now()
             await self._feed.advance(sequenced.head)
             metrics.HEAD.set(sequenced.head)
             if sequenced.moved == 0:

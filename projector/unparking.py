@@ -22,7 +22,6 @@ from typing import Any
 import structlog
 from pymongo import DeleteOne, UpdateMany, UpdateOne
 
-from projector import metrics
 from projector.dead_letters import OPEN, history_entry
 from projector.failures import DeadLetter, FailurePolicy, Narrowing, is_refusal
 from projector.feed import Feed
@@ -155,14 +154,13 @@ class Unparking:
             del self._narrowing[sequence]  # the next request is a new chance
         folder.forget()
         name = self._store.view.name
-        metrics.PARKED.labels(name).set(len(folder.parked))
         settled = len(letters) - left
         log.info("dead letters settled", projection=name, aggregate_id=sequence[1], settled=settled, left=left)
         return checkpoint
 
     async def _retried(self, sequence: Sequence_, letters: Sequence[Letter], checkpoint: Checkpoint) -> Folded:
         """The letters' events folded on the documents as they are; what fails, and what is behind it, as letters."""
-        nothing = Folded(0, None, checkpoint.position, None, None, [], [])
+        nothing = Folded(0, [], checkpoint.position, None, None, [], [])
         if not letters:
             return nothing
         events = await self._feed.reread(sequence, {letter["position"] for letter in letters})

@@ -254,11 +254,16 @@ class BestSellers(Answer):
 
 
 class ProjectionAnswer(Answer):
-    """How far one instance of a view has come; `lag_seconds` grows too when no projector is heard of."""
+    """How far one instance of a view has come; `lag_seconds` grows too when no projector is heard of.
+
+    `state` is its role: `active` (served), `building`, or `previous`. `health` is `idle`, `behind`, `building`,
+    `stuck` (the log grows and the view does not follow) or `stopped` (no projector works).
+    """
 
     name: str
     version: int
     state: str
+    health: str
     position: int
     head: int
     lag_events: int

@@ -15,6 +15,9 @@ from runtime.consistency import Snapshot
 HEARTBEAT_PATIENCE_SECONDS = 5.0
 """The projector's heart beats once a second; missing for this long, it is taken for dead."""
 
+STUCK_SECONDS = 10.0
+"""A view that has been behind for this long, and has not moved for this long, is stuck: no batch takes a second."""
+
 _snapshot = lru_cache(maxsize=256)(Snapshot.parse)
 
 
@@ -28,6 +31,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     as_of: datetime | None = None
     parked_sequences: int = 0
+    updated_at: datetime | None = None
 
     def sees(self, transaction_id: int) -> bool:
         """Whether the view includes what this Postgres transaction wrote."""
@@ -43,13 +47,37 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     samples: tuple[tuple[int, datetime], ...] = ()
     heartbeat_at: datetime
+    sequenced_at: datetime | None = None
+
+    def silence_seconds(self, now: datetime) -> float:
+        """For how long no projector has said that it works, or none has been able to look for new events."""
+        return max((now - at).total_seconds() for at in (self.heartbeat_at, self.sequenced_at) if at is not None)
 
 
 def lag_seconds(checkpoint: Checkpoint, log: LogState, now: datetime) -> float:
     """How old the view may be."""
-    silence = (now - log.heartbeat_at).total_seconds()
-    unheard = silence if silence > HEARTBEAT_PATIENCE_SECONDS else 0.0
-    return max(0.0, unheard, _behind_seconds(checkpoint, log, now))
+    return max(0.0, _unheard_seconds(log, now), _behind_seconds(checkpoint, log, now))
+
+
+def health(checkpoint: Checkpoint, role: str, log: LogState, now: datetime) -> str:
+    """``idle``: at the head; ``behind``: on its way there; ``building``: not served yet; ``stuck``: the head moved and
+    it did not; ``stopped``: no projector is heard of, or none reaches Postgres."""
+    if _unheard_seconds(log, now):
+        return "stopped"
+    if checkpoint.position >= log.head:
+        return "idle"
+    if role == "building":
+        return "building"
+    if role != "active":
+        return "behind"  # it need not follow: the code that folded it may be gone
+    moved_at = checkpoint.updated_at or checkpoint.as_of
+    still = (now - moved_at).total_seconds() if moved_at is not None else 0.0
+    return "stuck" if min(still, _behind_seconds(checkpoint, log, now)) > STUCK_SECONDS else "behind"
+
+
+def _unheard_seconds(log: LogState, now: datetime) -> float:
+    silence = log.silence_seconds(now)
+    return silence if silence > HEARTBEAT_PATIENCE_SECONDS else 0.0
 
 
 def _behind_seconds(checkpoint: Checkpoint, log: LogState, now: datetime) -> float:

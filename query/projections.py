@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from query.answers import ProjectionList
 from query.edge import StaffOrOperator, documented
-from query.freshness import Checkpoint, LogState, lag_seconds
+from query.freshness import Checkpoint, LogState, health, lag_seconds
 from query.reading import PRIVATE, RequestReads
 from runtime.clock import now
 from runtime.http import JsonResponse
@@ -36,6 +36,7 @@ def _row(checkpoint: Checkpoint, role: str, log: LogState, at: datetime) -> dict
         "name": checkpoint.view,
         "version": checkpoint.version,
         "state": role,
+        "health": health(checkpoint, role, log, at),
         "position": checkpoint.position,
         "head": head,
         "lag_events": head - checkpoint.position,

@@ -22,7 +22,7 @@ def projections() -> None:
 
 @app.command()
 def status() -> None:
-    """One line for each instance: state, position, head, lag, parked aggregates."""
+    """One line for each instance: state, health (idle, behind, stuck, stopped), position, head, lag, parked."""
     _run(_status)
 
 
@@ -70,22 +70,10 @@ def forget(name: Name) -> None:
 
 
 async def _status(database: "Database") -> None:
-    from projector.registry import REGISTRY
-    from projector.store import CHECKPOINTS
+    from readside.projection_status import status_lines
 
-    log = await database[REGISTRY].find_one({"_id": "$log"}) or {"head": 0}
-    roles = {
-        entry.get(role): role
-        async for entry in database[REGISTRY].find({"_id": {"$ne": "$log"}})
-        for role in ("active", "building", "previous")
-    }
-    typer.echo(f"{'projection':<28} {'state':<10} {'position':>12} {'head':>12} {'lag':>8} {'parked':>7}")
-    async for found in database[CHECKPOINTS].find().sort("_id", 1):
-        head = max(log["head"], found["position"])
-        typer.echo(
-            f"{found['_id']:<28} {roles.get(found['_id'], '-'):<10} {found['position']:>12,} {head:>12,}"
-            f" {head - found['position']:>8,} {found['parked_sequences']:>7,}"
-        )
+    for line in await status_lines(database):
+        typer.echo(line)
 
 
 async def _rebuild(database: "Database", name: str, *, keep_old: bool, wait: bool) -> None:

@@ -360,9 +360,9 @@ async def test_a_projector_that_has_missed_a_retry_writes_nothing_over_what_was_
         here, there = (ViewStore(views.database, order_detail.view, "order_detail.v1", threads) for _ in range(2))
         mine, theirs = await here.prepare(1), await there.prepare(1)
         nothing = Settlement(letters=[], history=[], marked=[], unmarked=[])
-        settled = await here.write(Folded(0, None, mine.position, None, None, [], [], nothing), mine, 0)
+        settled = await here.write(Folded(0, [], mine.position, None, None, [], [], nothing), mine, 0)
 
         assert settled.position == theirs.position
         with pytest.raises(GuardFailed):
-            await there.write(Folded(1, now(), theirs.position + 1, None, now(), [], []), theirs, 0)
-        await here.write(Folded(1, now(), settled.position + 1, None, now(), [], []), settled, 0)
+            await there.write(Folded(1, [now()], theirs.position + 1, None, now(), [], []), theirs, 0)
+        await here.write(Folded(1, [now()], settled.position + 1, None, now(), [], []), settled, 0)

@@ -532,6 +532,7 @@ async def test_a_projector_says_where_each_projection_stands(
                 "name": name,
                 "version": 1,
                 "state": "active",
+                "health": "idle",
                 "epoch": 1,
                 "trouble": None,
                 "instance": f"{name}.v1",

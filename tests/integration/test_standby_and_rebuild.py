@@ -201,4 +201,4 @@ async def _expire(read_side: ReadSide) -> None:
 
 def _batch_of_one() -> Folded:
     at = datetime.now(UTC)
-    return Folded(events=1, first_recorded=at, position=1, snapshot=None, as_of=at, writes=[], dead_letters=[])
+    return Folded(events=1, recorded=[at], position=1, snapshot=None, as_of=at, writes=[], dead_letters=[])

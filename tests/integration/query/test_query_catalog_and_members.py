@@ -98,6 +98,7 @@ async def test_projections_tell_how_far_each_has_come(api: Api, shop: Shop) -> N
     rows = (await api.get("/projections")).json()["items"]
     assert [row["name"] for row in rows] == ["member_profile", "order_detail", "product_catalog", "sales_statistics"]
     assert rows[0].pop("lag_seconds") > 0
+    assert rows[0].pop("health") in {"behind", "stuck"}  # which, is a question of how fast this test runs
     assert rows[0] == {
         "name": "member_profile",
         "version": 1,

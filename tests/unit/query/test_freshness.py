@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from query.freshness import Checkpoint, LogState, lag_seconds
+from query.freshness import Checkpoint, LogState, health, lag_seconds
 from query.reading import decimal
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -65,3 +66,31 @@ def test_a_checkpoint_sees_what_its_snapshot_sees(snapshot: str | None, seen: bo
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0.000"), (0.0001, "0.001"), (1.2, "1.200"), (86400, "86400.000")])
 def test_a_lag_is_told_in_decimals_and_rounded_up(seconds: float, told: str) -> None:
     assert decimal(seconds) == told
+
+
+def test_a_projector_that_cannot_look_for_new_events_makes_every_view_look_old() -> None:
+    cut_off = msgspec.structs.replace(log(7, (7, ago(90))), sequenced_at=ago(60))
+    assert lag_seconds(checkpoint(7), cut_off, NOW) == 60
+    assert health(checkpoint(7), "active", cut_off, NOW) == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("position", "moved", "samples", "role", "expected"),
+    [
+        (9, 3_600, ((9, 3_600),), "active", "idle"),
+        (7, 1, ((7, 60), (9, 1)), "active", "behind"),
+        # Nothing to do for an hour, then an event: that the checkpoint is old does not mean that it is stuck.
+        (7, 3_600, ((7, 3_600), (9, 1)), "active", "behind"),
+        (7, 1, ((7, 3_600), (9, 60)), "active", "behind"),
+        (7, 60, ((7, 3_600), (9, 60)), "active", "stuck"),
+        (0, 60, ((9, 60),), "building", "building"),
+        (7, 60, ((7, 3_600), (9, 60)), "previous", "behind"),
+    ],
+)
+def test_idle_is_told_from_stuck(
+    position: int, moved: float, samples: tuple[tuple[int, float], ...], role: str, expected: str
+) -> None:
+    found = msgspec.structs.replace(checkpoint(position), updated_at=ago(moved))
+    told = log(9, *((head, ago(seconds)) for head, seconds in samples))
+    assert health(found, role, told, NOW) == expected
+    assert health(found, role, msgspec.structs.replace(told, heartbeat_at=ago(30)), NOW) == "stopped"
