@@ -1,4 +1,4 @@
-"""``make bench``: three measurements on databases of their own, one page of figures, and the same as JSON."""
+"""``make bench``: measurements on databases of their own, one page of figures, and the same as JSON."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 
-from bench import catch_up, importing, lag
+from bench import catch_up, importing, lag, rebuild
 from bench.workload import fill_log
 from command.migrations import migrate
 from readside.embedded.mongo import EmbeddedMongo
@@ -63,6 +63,11 @@ async def main(orders: int, rounds: int, only: set[str]) -> None:
             head = await fill_log(url, orders)
             found["catch_up"] = await catch_up.measure((url, mongo), head, rounds)
             show("(a) catch-up of all views, events a second", [found["catch_up"]])
+        if "rebuild" in only:
+            url = await fresh(postgres, "bench_rebuild")
+            head = await fill_log(url, orders)
+            found["rebuild"] = await rebuild.measure((url, mongo), head, rounds)
+            show("(e) rebuild of one view, events a second", found["rebuild"])
         if "lag" in only:
             url = await fresh(postgres, "bench_lag")
             await fill_log(url, 200)
@@ -85,7 +90,9 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(*(f"{row[column]:,}" for column in columns))
+        table.add_row(
+            *(f"{row[column]:,}" if isinstance(row[column], int | float) else row[column] for column in columns)
+        )
     console.print(table)
 
 
@@ -99,7 +106,7 @@ async def _versions(postgres: str, mongo: str) -> str:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(prog="make bench")
-    arguments.add_argument("parts", nargs="*", default=["catch-up", "lag", "import"])
+    arguments.add_argument("parts", nargs="*", default=["catch-up", "rebuild", "lag", "import"])
     arguments.add_argument("--orders", type=int, default=40_000)
     arguments.add_argument("--rounds", type=int, default=3)
     given = arguments.parse_args()

@@ -5,7 +5,6 @@ hand runs in a process of its own too. They take turns on the same log; afterwar
 """
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 
 import psutil
 from pymongo import MongoClient
+
+from bench.projectors import running_projector
 
 PAIRS = {
     "orders": "order_detail.v1",
@@ -33,29 +34,16 @@ def by_hand(urls: tuple[str, str], database: str, head: int, batch: int) -> floa
 
 def product(urls: tuple[str, str], database: str, head: int) -> tuple[float, int]:
     """Seconds from the projector's start until all its views are at the head, and its largest resident size."""
-    environment = {
-        **os.environ,
-        "READSIDE_POSTGRES_URL": urls[0],
-        "READSIDE_MONGO_URL": urls[1],
-        "READSIDE_MONGO_DATABASE": database,
-        "READSIDE_JWT_SECRET": "x" * 32,
-        "READSIDE_LOG_LEVEL": "warning",
-    }
-    command = [sys.executable, "-m", "readside", "projector", "--port", "0"]
     checkpoints = MongoClient[dict[str, Any]](urls[1])[database]["checkpoints"]
     started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)  # noqa: S603  (our own command)
     largest = 0
-    try:
+    with running_projector(urls, database) as process:
         while True:
             time.sleep(0.05)
             largest = max(largest, psutil.Process(process.pid).memory_info().rss)
             positions = [found["position"] for found in checkpoints.find()]
             if len(positions) == len(PAIRS) and min(positions) >= head:
                 return time.perf_counter() - started, largest
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def different_documents(mongo_url: str, hand: str, ours: str) -> int:

@@ -6,15 +6,14 @@ itself follows says that the view's checkpoint includes the order's transaction.
 """
 
 import asyncio
-import os
 import random
 import statistics
-import sys
 import time
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from bench.projectors import running_projector
 from bench.workload import some_order
 from command.ordering.storage import Orders
 from command.unit_of_work import Handlers, Transactions
@@ -29,26 +28,14 @@ VIEW = "order_detail.v1"
 
 async def measure(urls: tuple[str, str], database: str, rate: int, seconds: int) -> dict[str, Any]:
     """p50 and p99 in milliseconds at so many orders a second, with the projector in a process of its own."""
-    environment = {
-        **os.environ,
-        "READSIDE_POSTGRES_URL": urls[0],
-        "READSIDE_MONGO_URL": urls[1],
-        "READSIDE_MONGO_DATABASE": database,
-        "READSIDE_JWT_SECRET": "x" * 32,
-        "READSIDE_LOG_LEVEL": "warning",
-    }
-    projector = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "readside", "projector", "--port", "0", env=environment
-    )
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(urls[1])
     try:
-        checkpoints = client[database]["checkpoints"]
-        while not (await checkpoints.find_one({"_id": VIEW}) or {}).get("snapshot"):
-            await asyncio.sleep(0.1)
-        lags = await _measure(urls[0], checkpoints, rate, seconds)
+        with running_projector(urls, database):
+            checkpoints = client[database]["checkpoints"]
+            while not (await checkpoints.find_one({"_id": VIEW}) or {}).get("snapshot"):
+                await asyncio.sleep(0.1)
+            lags = await _measure(urls[0], checkpoints, rate, seconds)
     finally:
-        projector.terminate()
-        await projector.wait()
         client.close()
     cuts = statistics.quantiles(lags, n=100)
     return {"orders_a_second": rate, "placed": len(lags), "p50_ms": round(cuts[49], 1), "p99_ms": round(cuts[98], 1)}
