@@ -111,8 +111,8 @@ class StandBy:
     for_seconds: float
 
 
-_SHORTEST, _LONGEST = 0.05, 1.0
 # A store that is back is to be noticed within two seconds.
+_SHORTEST, _LONGEST = 0.05, 1.0
 # How often a standby asks for the lease: with the lease's three seconds well within five after a crash.
 _STAND_BY_SECONDS = 0.5
 
