@@ -43,6 +43,8 @@ def test_a_view_is_rebuilt_without_one_failed_answer_and_rolled_back(tmp_path: P
 
             _readside(data_dir, "projections", "rollback", "order_detail")
             assert "order_detail.v1 " in _readside(data_dir, "projections", "status")
+            verified = _readside(data_dir, "projections", "verify")
+            assert verified.count("no difference.") == 4, verified
             unknown = _readside(data_dir, "projections", "rebuild", "nothing", status=2)
             assert unknown.strip().splitlines() == ["readside: There is no projection named nothing."]
 
