@@ -67,10 +67,10 @@ class Refold:
             await asyncio.sleep(pause_seconds)
         self.position = until
 
-    async def fold_aggregate(self, aggregate_events: Sequence[StoredEvent], skipped: Set[int]) -> None:
-        """Fold events of one aggregate; for a view whose documents are one aggregate's each."""
+    async def add(self, stored: Sequence[StoredEvent], skipped: Set[int] = frozenset()) -> None:
+        """Fold these but what is skipped, wherever they stand; the order of an aggregate's is the caller's to keep."""
         self._folder.discarded = set(skipped)
-        await self._fold(aggregate_events)
+        await self._fold(stored)
 
     async def _fold_late(self, skipped: Set[int]) -> None:
         self._folder.discarded = set(skipped)

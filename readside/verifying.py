@@ -1,4 +1,7 @@
-"""Verifying views from the command line: progress on standard error, differences on standard output."""
+"""Verifying views from the command line: progress on standard error, differences on standard output.
+
+Then the statistics' totals against those of the orders: the log itself might be wrong.
+"""
 
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -9,11 +12,12 @@ from eventstore import EventLog
 from projector.abandoned import APP_NAME
 from projector.verification import Verification, Verified, verification_of
 from readside.import_progress import shown_progress
+from readside.reconciliation import reconciled
 from runtime.errors import ReadsideError
 from runtime.mongo import mongo_database
-from runtime.postgres import postgres_url
+from runtime.postgres import make_engine, postgres_url
 from runtime.settings import Settings
-from views import all_views
+from views import all_views, sales_statistics
 
 if TYPE_CHECKING:
     from projector.differences import Difference
@@ -38,6 +42,8 @@ async def verify(settings: Settings, name: str | None, *, heal: bool) -> int:
                         raise
                     typer.echo(f"{view}: not verified: {error}", err=True)
                     statuses.add(NOT_VERIFIED)
+            if name in (None, sales_statistics.view.name):
+                statuses.add(await _reconciled(database, event_log, settings))
     finally:
         database.client.close()
     return DIFFERENT if DIFFERENT in statuses else max(statuses)
@@ -73,6 +79,22 @@ async def _healed(verification: Verification) -> int:
     still = f", {_of_differences(healed.left)} left" if healed.left else ""
     typer.echo(f"{verification.instance}: {healed.documents:,} documents healed{still}.")
     return DIFFERENT if healed.left else FINE
+
+
+async def _reconciled(database: "Database", event_log: EventLog, settings: Settings) -> int:
+    engine = make_engine(postgres_url(settings), "verify", pool_size=1)
+    try:
+        totals = await reconciled(database, event_log, engine, settings)
+    except ReadsideError as error:
+        typer.echo(f"reconciliation: not possible now: {error}", err=True)
+        return FINE  # nothing is known to differ
+    finally:
+        await engine.dispose()
+    wrong = [total for total in totals if total.difference]
+    for total in wrong:
+        typer.echo(f"  {total.name}: {total.statistics:,} by the statistics, {total.orders:,} by the orders")
+    typer.echo(f"reconciliation: {len(totals)} totals of orders and statistics, {_of_differences(len(wrong))}.")
+    return DIFFERENT if wrong else FINE
 
 
 def _print(difference: "Difference") -> None:

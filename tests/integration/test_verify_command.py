@@ -49,6 +49,7 @@ async def test_the_status_is_1_where_something_differs_and_0_once_it_is_healed(s
 
         status, output, errors = await verify(settings, "--heal")
         assert (status, errors) == (0, "")
+        assert output.splitlines()[-1].startswith("reconciliation: 11 totals of orders and statistics, no difference")
         assert {*different, f"{INSTANCE}: 2 documents healed."} <= set(output.splitlines())
         fine = f"{INSTANCE}: 2 documents compared at position {position}, no difference.\n"
         assert await verify(settings, "order_detail") == (0, fine, "")
