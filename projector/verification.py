@@ -95,7 +95,7 @@ class Verification:
         async for page, last_key, after in self._pages():
             await self._refold.advance(page.position, page.skipped)
             expected = self._refold.scratch.between(after, last_key)
-            for one in _differences(self.view, page, expected):
+            for one in differences_of(self.view, page, expected):
                 differences += 1
                 documents += one.kind == "missing"
                 self._refold.scratch.note(one.key)
@@ -133,7 +133,7 @@ class Verification:
         """Which of these documents differ now."""
         seen = await moment(self._database, self.view, self.instance, {"_id": {"$in": keys}})
         await self._refold.advance(seen.position, seen.skipped)
-        return list(_differences(self.view, seen, self._refold.scratch.some(keys).items()))
+        return list(differences_of(self.view, seen, self._refold.scratch.some(keys).items()))
 
     async def _pages(self) -> AsyncIterator[tuple[Moment, str | None, str | None]]:
         """Moments with documents in the order of their ids; the last id (none: to the end); the one before."""
@@ -164,7 +164,7 @@ class Verification:
             async with asyncio.timeout(_LONGEST_TRANSACTION_SECONDS):
                 await self._refold.advance(seen.position, seen.skipped)
             expected = self._refold.scratch.some([key for key in keys if isinstance(key, str)])
-            wrong = list(_differences(self.view, seen, expected.items()))
+            wrong = list(differences_of(self.view, seen, expected.items()))
             if wrong:
                 writes = [_healing(one.key, expected.get(one.key), seen) for one in wrong]
                 await self._collection.bulk_write(writes, ordered=False, session=session)
@@ -195,7 +195,7 @@ async def business_zone(database: Database, settings: Settings) -> ZoneInfo:
     return settings.zone if log is None else ZoneInfo(log["time_zone"])
 
 
-def _differences(view: View, seen: Moment, expected: Iterable[tuple[str, Json]]) -> Iterator[Difference]:
+def differences_of(view: View, seen: Moment, expected: Iterable[tuple[str, Json]]) -> Iterator[Difference]:
     """Of what was seen, and of what was expected beside it."""
     left = dict(seen.documents)
     for key, document in expected:

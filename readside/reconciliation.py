@@ -8,10 +8,11 @@ MongoDB; then, in one snapshot of Postgres, the orders, the head of the log, and
 (the log from the checkpoint to that head, and the outbox), and what the view may lack, is folded and added.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from command.ordering.totals import sales_totals
@@ -26,6 +27,7 @@ from projector.scratch import Scratch
 from projector.verification import business_zone
 from runtime.errors import ReadsideError
 from runtime.mongo import Database
+from runtime.postgres import make_engine, postgres_url
 from runtime.settings import Settings
 from views.kit import Calendar
 from views.sales_statistics import document_id, view
@@ -53,6 +55,27 @@ class Total(msgspec.Struct, frozen=True):
     def difference(self) -> int:
         """What the statistics have too much."""
         return self.statistics - self.orders
+
+
+class Reconciliation:
+    """For the projector's audit: it knows no orders' tables, so it is handed this."""
+
+    projection = view.name
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def differences(self, database: Database, event_log: EventLog) -> Mapping[str, int]:
+        """What the statistics have too much, by total. Raises as `reconciled` does."""
+        engine = make_engine(postgres_url(self._settings), "reconciliation", pool_size=1)
+        try:
+            totals = await reconciled(database, event_log, engine, self._settings)
+        except SQLAlchemyError as error:
+            # The daemon knows the driver's errors, and not the wrapping of them.
+            raise ConnectionError(f"the orders cannot be read: {type(error).__name__}") from error
+        finally:
+            await engine.dispose()
+        return {total.name: total.difference for total in totals}
 
 
 async def reconciled(

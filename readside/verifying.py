@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore import EventLog
 from projector.abandoned import APP_NAME
@@ -85,6 +86,8 @@ async def _reconciled(database: "Database", event_log: EventLog, settings: Setti
     engine = make_engine(postgres_url(settings), "verify", pool_size=1)
     try:
         totals = await reconciled(database, event_log, engine, settings)
+    except SQLAlchemyError as error:
+        raise ConnectionError(f"the orders cannot be read: {type(error).__name__}") from error
     except ReadsideError as error:
         typer.echo(f"reconciliation: not possible now: {error}", err=True)
         return FINE  # nothing is known to differ
