@@ -71,7 +71,7 @@ def forget(name: Name) -> None:
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A projection; all without it.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A projection; all without it.")] = None,
     heal: Annotated[bool, typer.Option("--heal", help="Make what differs what the log makes of it.")] = False,
 ) -> None:
     """Fold the log afresh, compare every document and every statistic, and print what differs.
