@@ -136,6 +136,19 @@ async def test_the_warning_names_ids_and_fields_and_no_values(settings: Settings
         assert "Somebody" not in repr(logs)
 
 
+async def test_what_is_known_to_differ_is_looked_at_again_each_round(settings: Settings) -> None:
+    few = settings.model_copy(update={"audit_sample": 2})
+    async with an_audited_shop(settings) as (shop, read_side, daemon):
+        await some_orders(shop, 8, 12)
+        await read_side.reached(len(shop.acknowledged))
+        await CORRUPTIONS["values"]["order_detail"][0](read_side)
+        async with auditing(few, read_side, daemon.runners) as audit:
+            await rounds_until(audit, {"order_detail"})
+            for _ in range(6):
+                await audit.round()
+                assert drift() == {"order_detail": 1}
+
+
 async def test_what_is_parked_is_no_drift(settings: Settings) -> None:
     async with a_shop(settings.postgres_url or "") as shop, a_read_side(settings) as read_side:
         bad = await shop.place(("p-0", 1), ("p-1", 2))
@@ -146,6 +159,7 @@ async def test_what_is_parked_is_no_drift(settings: Settings) -> None:
                 await shop.pay(bad)
                 await some_orders(shop, 6, 3)
                 await read_side.reached(len(shop.acknowledged))
+                broken.undo()  # the folds are sound again, and what waits has not been retried
                 async with auditing(settings, read_side, daemon.runners) as audit:
                     for _ in range(3):
                         await audit.round()
