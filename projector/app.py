@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from projector import operations
+from projector.audit import Reconcile
 from projector.daemon import Daemon
 from projector.dead_letter_routes import install_dead_letters
 from projector.operations import Operator
@@ -15,9 +16,9 @@ from runtime.settings import Settings
 from runtime.tokens import Tokens
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAPI:
     """The application; the daemon runs as long as it does. Raises `SettingsError`."""
-    daemon = Daemon(settings)
+    daemon = Daemon(settings, reconcile)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from eventstore import EventLog, Sequencer, listen
 from projector import metrics
 from projector.abandoned import end_abandoned_transactions
+from projector.audit import Audit, Reconcile
 from projector.feed import PostgresFeed
 from projector.fleet import Fleet
 from projector.heartbeat import Heartbeat
@@ -37,7 +38,7 @@ class NotReadyError(ReadsideError):
 class Daemon:
     """Sequencing and one runner per view, over one feed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reconcile: Reconcile | None = None) -> None:
         self._settings = settings
         self._url = postgres_url(settings)
         self._database = mongo_database(settings, "projector")
@@ -50,6 +51,10 @@ class Daemon:
         self._ticked_at = time.monotonic()
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
+        # A connection of its own: the feed never waits for the audit's.
+        self._audit_log = EventLog(self._url, "audit", pool_size=1)
+        self.audit = Audit(self._database, self._audit_log, settings, lambda: self.runners, reconcile)
+        self._auditing: asyncio.Task[None] | None = None
 
     @property
     def runners(self) -> list[Runner]:
@@ -62,9 +67,11 @@ class Daemon:
         async with AsyncExitStack() as stack:
             stack.callback(self._database.client.close)
             await stack.enter_async_context(self._event_log)
+            await stack.enter_async_context(self._audit_log)
             stack.push_async_callback(self._sequencer.close)
             tasks = [supervised(self._sequencing.run), supervised(self._fleet.run)]
             stack.push_async_callback(ended, *tasks)
+            stack.push_async_callback(self._end_audit)
             scheduler = self._schedule()
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
@@ -81,6 +88,11 @@ class Daemon:
         scheduler.add_job(
             self._end_abandoned, "interval", seconds=TICK_SECONDS, id="abandoned", next_run_time=datetime.now(UTC)
         )
+        if self._settings.audit_seconds:
+            # Late is better than not at all, which is what the scheduler does with a job that is a second late.
+            scheduler.add_job(
+                self._audit_once, "interval", seconds=self._settings.audit_seconds, id="audit", misfire_grace_time=None
+            )
         return scheduler
 
     def _standings(self) -> list[metrics.Standing]:
@@ -89,6 +101,18 @@ class Daemon:
     async def _tick(self) -> None:
         self._ticked_at = time.monotonic()
         self._sequencing.wake()
+
+    async def _audit_once(self) -> None:
+        self._auditing = asyncio.create_task(self.audit.round(), name="audit")
+        try:
+            await self._auditing
+        except asyncio.CancelledError:
+            log.debug("no audit: ending")  # the scheduler would log its own cancelling as a crash
+
+    async def _end_audit(self) -> None:
+        if self._auditing is not None:
+            await ended(self._auditing)
+        self.audit.close()
 
     async def _heartbeat(self) -> None:
         try:

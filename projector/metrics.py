@@ -25,6 +25,17 @@ BATCH = Histogram(
     ["projection"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000),
 )
+DRIFT = Gauge(
+    "readside_drift_documents",
+    "Documents that the sampling audit found to differ from the log, and that still did when it last looked",
+    ["projection"],
+)
+AUDITED = Counter("readside_audited_documents_total", "Documents that the sampling audit has compared", ["projection"])
+RECONCILED = Gauge(
+    "readside_reconciliation_difference",
+    "What a total of the sales statistics is above the same total by SQL over the orders",
+    ["total"],
+)
 
 _VISIBLE_WITHIN = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0)
 

@@ -15,7 +15,6 @@ On a crash
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +26,7 @@ from projector.failures import DeadLetter, FailurePolicy, Narrowing, is_refusal
 from projector.feed import Feed
 from projector.folding import Folded, Folder, Sequence_, Settlement, folder_of
 from projector.store import Checkpoint, ViewStore
+from projector.supervised import ended
 from runtime.clock import now
 from runtime.errors import ReadsideError
 from runtime.ids import new_id
@@ -89,15 +89,14 @@ class Unparking:
         if not self._folder.parked:
             await self._feed.more(position)
             return
-        waiting = [asyncio.ensure_future(one) for one in (self._feed.more(position), self._woken.wait())]
+        waiting = [asyncio.create_task(one) for one in (self._feed.more(position), _woken(self._woken))]
         try:
             patience = max(0.0, self._next_look - time.monotonic())
             await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in waiting:
-                one.cancel()
-                with suppress(asyncio.CancelledError):
-                    await one
+            # Not each awaited with its CancelledError suppressed: that swallows this task's own, if it comes just
+            # then, and the projector never ends.
+            await ended(*waiting)
 
     async def work(self, checkpoint: Checkpoint) -> Checkpoint:
         """Answer requests for a while. All that was folded must have been written."""
@@ -186,6 +185,10 @@ class Unparking:
         for letter in letters:
             for key in letter.get("documents", ()):
                 self._folder.marks.setdefault(key, set()).add(sequence)
+
+
+async def _woken(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class _Plan:

@@ -1,9 +1,13 @@
 """The commands that run one process each: the command API, the query API, the projector."""
 
 import importlib
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: READSIDE_HOST, or 127.0.0.1]")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")]
@@ -21,10 +25,24 @@ def query_api(host: Host = None, port: Port = 8002) -> None:
 
 def projector(host: Host = None, port: Port = 8003) -> None:
     """Run the daemon: outbox to event log to views; its port serves health, metrics and operations."""
-    _serve("projector", "projector.app", host, port)
+
+    def with_reconciliation(settings: "Settings") -> dict[str, Any]:
+        from readside.reconciliation import Reconciliation
+
+        return {"reconcile": Reconciliation(settings)}
+
+    _serve("projector", "projector.app", host, port, more=with_reconciliation)
 
 
-def _serve(process: str, module: str, host: str | None, port: int, *, postgres: bool = True) -> None:
+def _serve(
+    process: str,
+    module: str,
+    host: str | None,
+    port: int,
+    *,
+    postgres: bool = True,
+    more: "Callable[[Settings], dict[str, Any]]" = lambda _: {},
+) -> None:
     import structlog
     import uvloop
 
@@ -38,7 +56,7 @@ def _serve(process: str, module: str, host: str | None, port: int, *, postgres: 
     configure_logs(settings, process=process)
     chosen = host or settings.host
     held = hold(chosen, port, "--port")
-    app = importlib.import_module(module).create_app(settings)
+    app = importlib.import_module(module).create_app(settings, **more(settings))
     structlog.get_logger().info("listening", url=f"http://{chosen}:{port_of(held)}")
 
     async def run() -> None:

@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     retry_dead_letters_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     """How long after a failure a dead letter is tried again by itself, then twice as long, and so on; 0: never."""
 
+    audit_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
+    """How often the projector compares a few random documents with what the log makes of them; 0: never."""
+    audit_sample: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """How many documents of each view that is."""
+
     @field_validator("postgres_url", "mongo_url", "jwt_secret", "jwt_jwks", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:

@@ -1,4 +1,4 @@
-"""``readside projections``: where they stand, and building one afresh while the old one is served."""
+"""``readside projections``: where they stand, building one afresh while the old one is served, and verifying them."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -17,7 +17,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A projection, such as
 
 @app.callback()
 def projections() -> None:
-    """See where projections stand; rebuild one while it is served."""
+    """See where projections stand; rebuild or verify one while it is served."""
 
 
 @app.command()
@@ -67,6 +67,30 @@ def forget(name: Name) -> None:
         typer.echo(f"{entry.previous} is gone.")
 
     _run(run)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A projection; all without it.")] = None,
+    heal: Annotated[bool, typer.Option("--heal", help="Make what differs what the log makes of it.")] = False,
+) -> None:
+    """Fold the log afresh, compare every document and every statistic, and print what differs.
+
+    Exit status: 0 where nothing differs (with --heal: any more), 1 where something does, 2 where it cannot be told.
+    """
+    import uvloop
+    from pymongo.errors import PyMongoError
+
+    from readside.errors import StartError
+    from readside.settings import resolved_settings
+    from readside.verifying import verify as run
+    from runtime.postgres import DRIVER_ERRORS
+
+    try:
+        status = uvloop.run(run(resolved_settings(), name, heal=heal))
+    except (PyMongoError, *DRIVER_ERRORS) as error:
+        raise StartError(f"a database did not play along ({type(error).__name__}); verify it again.") from None
+    raise typer.Exit(status)
 
 
 async def _status(database: "Database") -> None:

@@ -1,4 +1,4 @@
-"""``readside projections`` beside a running shop: a view is rebuilt while it is read, and rolled back."""
+"""``readside projections`` beside a running shop: a view is rebuilt while it is read, rolled back, and verified."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.stack import READSIDE, Stack, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes, on whatever machine
 
 
 def _readside(data_dir: Path, *arguments: str, status: int = 0) -> str:
@@ -24,7 +24,7 @@ def _readside(data_dir: Path, *arguments: str, status: int = 0) -> str:
 
 def test_a_view_is_rebuilt_without_one_failed_answer_and_rolled_back(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    with Stack(data_dir, "--demo") as stack:
+    with Stack(data_dir, "--demo", environment={"READSIDE_AUDIT_SECONDS": "2"}) as stack:
         run = stack.until_ready()
         token = _readside(data_dir, "token", "--subject", "me", "--scope", "staff", "--scope", "operator").strip()
         headers = {"Authorization": f"Bearer {token}"}
@@ -43,10 +43,23 @@ def test_a_view_is_rebuilt_without_one_failed_answer_and_rolled_back(tmp_path: P
             assert {len(orders) for orders in seen} == {40}
 
             _readside(data_dir, "projections", "rollback", "order_detail")
-            status = _readside(data_dir, "projections", "status")
-            assert re.search(r"^order_detail\.v1 +active +idle ", status, re.MULTILINE), status
+            wait_for(lambda: _is_idle(_readside(data_dir, "projections", "status")), "a view that is served, and idle")
+            verified = _readside(data_dir, "projections", "verify")
+            assert verified.count(", no difference.") == 5, verified
+            wait_for(lambda: _is_audited(run.projector_port), "the audit, and the totals of both sides")
             unknown = _readside(data_dir, "projections", "rebuild", "nothing", status=2)
             assert unknown.strip().splitlines() == ["readside: There is no projection named nothing."]
+
+
+def _is_audited(projector_port: int) -> bool:
+    metrics = httpx.get(f"http://127.0.0.1:{projector_port}/metrics", timeout=30).text.splitlines()
+    drift = [line for line in metrics if line.startswith("readside_drift_documents{")]
+    total = 'readside_reconciliation_difference{total="gross_sales by category"} 0.0'
+    return len(drift) == 4 and all(line.endswith(" 0.0") for line in drift) and total in metrics
+
+
+def _is_idle(status: str) -> bool:
+    return re.search(r"^order_detail\.v1 +active +idle ", status, re.MULTILINE) is not None
 
 
 def _orders(query: httpx.Client) -> list[Any]:
