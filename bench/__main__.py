@@ -1,4 +1,7 @@
-"""``make bench``: three measurements on databases of their own, one page of figures, and the same as JSON."""
+"""``make bench``: three measurements on databases of their own, one page of figures, and the same as JSON.
+
+A fourth, ``python -m bench old-snapshot``, takes half an hour and is run when asked for by name.
+"""
 
 import argparse
 import asyncio
@@ -17,7 +20,7 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 
-from bench import catch_up, importing, lag
+from bench import catch_up, importing, lag, old_snapshot
 from bench.workload import fill_log
 from command.migrations import migrate
 from readside.embedded.mongo import EmbeddedMongo
@@ -53,8 +56,8 @@ async def fresh(url: str, name: str) -> str:
     return fresh_url
 
 
-async def main(orders: int, rounds: int, only: set[str]) -> None:
-    """Run what was asked for and print it."""
+async def main(orders: int, rounds: int, only: set[str], old: argparse.Namespace) -> None:
+    """Run what was asked for and print it. ``old``: ``seconds``, ``rate`` and ``held`` of the old snapshot."""
     found: dict[str, Any] = {}
     async with databases() as (postgres, mongo):
         console.print(f"[bold]Readside[/bold] · {os.cpu_count()} cores · {await _versions(postgres, mongo)}")
@@ -72,6 +75,13 @@ async def main(orders: int, rounds: int, only: set[str]) -> None:
             url = await fresh(postgres, "bench_import")
             found["import"] = await importing.measure(url)
             show("(c) import of an Online Retail file", [found["import"]])
+        if "old-snapshot" in only:
+            found["old_snapshot"] = []
+            for held in old.held:
+                url = await fresh(postgres, f"bench_held_{held}")
+                rows = await old_snapshot.measure(url, held, old.rate, old.seconds)
+                found["old_snapshot"] += rows
+                show(f"(d) one run of the sequencer at {old.rate} events a second; held: {held}", rows)
     file = Path(__file__).parent / "results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(found, indent=2))
@@ -85,7 +95,7 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(*(f"{row[column]:,}" for column in columns))
+        table.add_row(*(row[column] if isinstance(row[column], str) else f"{row[column]:,}" for column in columns))
     console.print(table)
 
 
@@ -102,5 +112,8 @@ if __name__ == "__main__":
     arguments.add_argument("parts", nargs="*", default=["catch-up", "lag", "import"])
     arguments.add_argument("--orders", type=int, default=40_000)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=int, default=600, help="of old-snapshot")
+    arguments.add_argument("--rate", type=int, default=300, help="events a second, of old-snapshot")
+    arguments.add_argument("--held", nargs="*", default=old_snapshot.HELD, choices=old_snapshot.HELD)
     given = arguments.parse_args()
-    asyncio.run(main(given.orders, given.rounds, set(given.parts)))
+    asyncio.run(main(given.orders, given.rounds, set(given.parts), given))

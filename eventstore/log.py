@@ -8,6 +8,7 @@ import asyncpg
 
 from events.envelope import DomainEvent, Envelope
 from events.values import Value
+from eventstore.head import HEAD
 
 _COLUMNS = (
     "position, event_id::text, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version, "
@@ -116,7 +117,7 @@ class EventLog:
 
     async def head(self) -> int:
         """The position of the last event, 0 while there is none."""
-        head: int = await self._pool.fetchval("SELECT position FROM event_log_head")
+        head: int = await self._pool.fetchval(HEAD)
         return head
 
     async def deployment_id(self) -> str:
