@@ -78,10 +78,10 @@ async def main(orders: int, rounds: int, only: set[str], old: argparse.Namespace
         if "old-snapshot" in only:
             found["old_snapshot"] = []
             for held in old.held:
-                url = await fresh(postgres, f"bench_held_{held}")
-                rows = await old_snapshot.measure(url, held, old.rate, old.seconds)
+                url, free = await fresh(postgres, f"bench_held_{held}"), await fresh(postgres, f"bench_free_{held}")
+                rows = await old_snapshot.measure(url, free, held, old.rate, old.seconds)
                 found["old_snapshot"] += rows
-                show(f"(d) one run of the sequencer at {old.rate} events a second; held: {held}", rows)
+                show(f"(d) milliseconds of one sequencer run at {old.rate} events a second; held: {held}", rows)
     file = Path(__file__).parent / "results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(found, indent=2))

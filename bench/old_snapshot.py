@@ -1,10 +1,11 @@
-"""(d) A backup's old snapshot, held open: what a run of the sequencer costs meanwhile, minute by minute.
+"""(d) A backup's old snapshot, held open: what a run of the sequencer costs meanwhile, beside one without.
 
-Dead rows that somebody might still see are not vacuumed: rows that went through the outbox stay in its heap and its
-index for as long as the snapshot is held. Events are appended at a fixed rate (open loop) while the sequencer runs
-every ten milliseconds; each run that moved something is timed. ``held`` is what is held meanwhile:
+Dead rows that somebody might still see are not vacuumed: what went through the outbox stays in its heap and its index
+for as long as the snapshot is held. Two databases get the same events at the same fixed rate (open loop), and their
+sequencers run in turns, every ten milliseconds; in one of them nothing is held. So whatever else the machine does in
+that minute, it does to both. ``held`` is what is held in the other:
 
-``nothing``   the comparison
+``nothing``   the comparison of the comparison
 ``snapshot``  a REPEATABLE READ transaction that has read something: a backup
 ``writer``    a transaction that has appended to the outbox and does not commit: a stuck command
 """
@@ -28,38 +29,50 @@ HELD: tuple[Held, ...] = ("nothing", "snapshot", "writer")
 _TICK_SECONDS = 0.01
 _SLICES = 10
 
+Run = tuple[float, float]
+"""When it began, in seconds, and what it cost, in milliseconds."""
 
-async def measure(url: str, held: Held, rate: int, seconds: int) -> list[dict[str, Any]]:
-    """Milliseconds of a run of the sequencer (median, 99th percentile) in each tenth of the time."""
-    runs: list[tuple[float, float]] = []
-    async with _holding(url, held):
+
+async def measure(held_url: str, free_url: str, held: Held, rate: int, seconds: int) -> list[dict[str, Any]]:
+    """Milliseconds of a run that moved something, in each tenth of the time, with and without."""
+    with_it: list[Run] = []
+    without: list[Run] = []
+    async with _holding(held_url, held):
         started = time.perf_counter()
-        appending = asyncio.create_task(_append_all(url, rate, seconds, started))
-        sequencer = Sequencer(url)
+        appending = asyncio.gather(*(_append_all(url, rate, seconds, started) for url in (held_url, free_url)))
+        pairs = (Sequencer(held_url), with_it), (Sequencer(free_url), without)
         while not appending.done():
-            began = time.perf_counter()
-            sequenced = await sequencer.sequence()
-            if sequenced.moved:
-                runs.append((began - started, (time.perf_counter() - began) * 1000))
+            for sequencer, runs in pairs:
+                began = time.perf_counter()
+                if (await sequencer.sequence()).moved:
+                    runs.append((began - started, (time.perf_counter() - began) * 1000))
             await asyncio.sleep(_TICK_SECONDS)
         await appending
-        await sequencer.close()
-        dead = await _dead_rows(url)
-    return [_row(held, seconds, number, runs) for number in range(_SLICES)] + [
-        {"held": held, "seconds": "dead rows in the outbox at the end", "runs": dead, "p50_ms": 0.0, "p99_ms": 0.0}
-    ]
+        for sequencer, _ in pairs:
+            await sequencer.close()
+        pages = [await _outbox_pages(url) for url in (held_url, free_url)]
+    rows = [_row(held, number * seconds / _SLICES, seconds / _SLICES, with_it, without) for number in range(_SLICES)]
+    size = {
+        "seconds": "outbox, pages",
+        "p50_with": pages[0],
+        "p50_without": pages[1],
+        "p99_with": "",
+        "p99_without": "",
+    }
+    return [*rows, {"ratio": "", "held": held, **size}]
 
 
-def _row(held: Held, seconds: int, number: int, runs: list[tuple[float, float]]) -> dict[str, Any]:
-    since, until = number * seconds / _SLICES, (number + 1) * seconds / _SLICES
-    costs = [cost for at, cost in runs if since <= at < until]
-    cuts = statistics.quantiles(costs, n=100)
+def _row(held: Held, since: float, length: float, with_it: list[Run], without: list[Run]) -> dict[str, Any]:
+    costs = [[cost for at, cost in runs if since <= at < since + length] for runs in (with_it, without)]
+    cuts = [statistics.quantiles(one, n=100) for one in costs]
     return {
+        "ratio": round(cuts[0][49] / cuts[1][49], 2),
         "held": held,
-        "seconds": f"{since:.0f} to {until:.0f}",
-        "runs": len(costs),
-        "p50_ms": round(cuts[49], 2),
-        "p99_ms": round(cuts[98], 2),
+        "seconds": f"{since:.0f} to {since + length:.0f}",
+        "p50_with": round(cuts[0][49], 2),
+        "p50_without": round(cuts[1][49], 2),
+        "p99_with": round(cuts[0][98], 2),
+        "p99_without": round(cuts[1][98], 2),
     }
 
 
@@ -97,12 +110,10 @@ async def _append_all(url: str, rate: int, seconds: int, started: float) -> None
     await engine.dispose()
 
 
-async def _dead_rows(url: str) -> int:
+async def _outbox_pages(url: str) -> int:
     connection = await connect(url, "bench")
     try:
-        pages: int = await connection.fetchval(
-            "SELECT coalesce(n_dead_tup, 0) FROM pg_stat_user_tables WHERE relname = 'outbox'"
-        )
+        pages: int = await connection.fetchval("SELECT pg_relation_size('outbox') / 8192")
         return pages
     finally:
         await connection.close()

@@ -14,6 +14,7 @@ import msgspec
 from pymongo.errors import PyMongoError
 
 from events.envelope import Envelope
+from eventstore import ArchiveUnavailable
 from runtime.postgres import DRIVER_ERRORS
 
 
@@ -73,6 +74,8 @@ class FailurePolicy:
             return Retry(self._backoff(), "fold")
         if isinstance(error, PyMongoError):
             return Retry(self._backoff(), "mongodb")
+        if isinstance(error, ArchiveUnavailable):
+            return Retry(self._backoff(), "archive")
         if isinstance(error, DRIVER_ERRORS):
             return Retry(self._backoff(), "postgres")
         raise error

@@ -20,6 +20,7 @@ from projector.lease import RENEW_SECONDS, Lease
 from projector.store import Checkpoint, ViewStore
 from projector.supervised import ended
 from projector.unparking import Unparking
+from runtime.errors import ReadsideError
 from views.kit import Calendar
 
 log = structlog.get_logger()
@@ -101,7 +102,10 @@ class Runner:
             await asyncio.sleep(decision.for_seconds)
             return
         metrics.RETRIES.labels(self.name, decision.reason).inc()
-        self.state, self.trouble = "waiting", f"{decision.reason}: {type(error).__name__}"
+        self.state, self.trouble = (
+            "waiting",
+            f"{decision.reason}: {error if isinstance(error, ReadsideError) else type(error).__name__}",
+        )
         log.warning("batch begun again", projection=self.name, reason=decision.reason, error=str(error)[:300])
         await asyncio.sleep(decision.after_seconds)
 
