@@ -40,7 +40,7 @@ def archive(
     Everybody goes on reading one log. The partition of the newest events always stays, and so does what a projection
     has still to read.
     """
-    limit = _position_or_moment(before)
+    limit = position_or_moment(before)
 
     async def work(archiving: "Archiving", passed: dict[str, int]) -> Sequence["Segment"]:
         return await archiving.archive(await archiving.candidates(limit, passed))
@@ -87,7 +87,8 @@ def tail(
     run(settings, only, after=after, last=count, follow=follow, as_json=as_json)
 
 
-def _position_or_moment(text: str) -> int | datetime:
+def position_or_moment(text: str) -> int | datetime:
+    """What ``--before`` may be; a date is its midnight in UTC. Raises `SettingsError`."""
     from runtime.errors import SettingsError
 
     if text.isascii() and text.isdigit() and len(text) < 19:

@@ -43,6 +43,9 @@ def test_a_view_is_rebuilt_without_one_failed_answer_and_rolled_back(tmp_path: P
 
             _readside(data_dir, "projections", "rollback", "order_detail")
             assert "order_detail.v1 " in _readside(data_dir, "projections", "status")
+            newest = _readside(data_dir, "events", "tail", "--no-follow", "-n", "3").splitlines()
+            position = int(newest[-1].split()[0])
+            assert [int(line.split()[0]) for line in newest] == [position - 2, position - 1, position]
             unknown = _readside(data_dir, "projections", "rebuild", "nothing", status=2)
             assert unknown.strip().splitlines() == ["readside: There is no projection named nothing."]
 
