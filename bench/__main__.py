@@ -1,4 +1,7 @@
-"""``make bench``: measurements on databases of their own, one page of figures, and the same as JSON."""
+"""``make bench``: measurements on databases of their own, one page of figures, and the same as JSON.
+
+``python -m bench old-snapshot`` takes half an hour and is run when asked for by name.
+"""
 
 import argparse
 import asyncio
@@ -17,7 +20,7 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 
-from bench import catch_up, importing, lag, rebuild
+from bench import catch_up, importing, lag, old_snapshot, rebuild
 from bench.workload import fill_log
 from command.migrations import migrate
 from readside.embedded.mongo import EmbeddedMongo
@@ -53,8 +56,8 @@ async def fresh(url: str, name: str) -> str:
     return fresh_url
 
 
-async def main(orders: int, rounds: int, only: set[str]) -> None:
-    """Run what was asked for and print it."""
+async def main(orders: int, rounds: int, only: set[str], old: argparse.Namespace) -> None:
+    """Run what was asked for and print it. ``old``: ``seconds``, ``rate`` and ``held`` of the old snapshot."""
     found: dict[str, Any] = {}
     async with databases() as (postgres, mongo):
         console.print(f"[bold]Readside[/bold] · {os.cpu_count()} cores · {await _versions(postgres, mongo)}")
@@ -77,6 +80,13 @@ async def main(orders: int, rounds: int, only: set[str]) -> None:
             url = await fresh(postgres, "bench_import")
             found["import"] = await importing.measure(url)
             show("(c) import of an Online Retail file", [found["import"]])
+        if "old-snapshot" in only:
+            found["old_snapshot"] = []
+            for held in old.held:
+                url, free = await fresh(postgres, f"bench_held_{held}"), await fresh(postgres, f"bench_free_{held}")
+                rows = await old_snapshot.measure(url, free, held, old.rate, old.seconds)
+                found["old_snapshot"] += rows
+                show(f"(d) milliseconds of one sequencer run at {old.rate} events a second; held: {held}", rows)
     file = Path(__file__).parent / "results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(found, indent=2))
@@ -90,9 +100,7 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(
-            *(f"{row[column]:,}" if isinstance(row[column], int | float) else row[column] for column in columns)
-        )
+        table.add_row(*(row[column] if isinstance(row[column], str) else f"{row[column]:,}" for column in columns))
     console.print(table)
 
 
@@ -109,5 +117,8 @@ if __name__ == "__main__":
     arguments.add_argument("parts", nargs="*", default=["catch-up", "rebuild", "lag", "import"])
     arguments.add_argument("--orders", type=int, default=40_000)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=int, default=600, help="of old-snapshot")
+    arguments.add_argument("--rate", type=int, default=300, help="events a second, of old-snapshot")
+    arguments.add_argument("--held", nargs="*", default=old_snapshot.HELD, choices=old_snapshot.HELD)
     given = arguments.parse_args()
-    asyncio.run(main(given.orders, given.rounds, set(given.parts)))
+    asyncio.run(main(given.orders, given.rounds, set(given.parts), given))

@@ -23,6 +23,10 @@ from runtime.settings import Settings
 from runtime.tokens import Tokens
 
 
+def _event_log(settings: Settings) -> EventLog:
+    return EventLog(postgres_url(settings), "command-api feed", archive_dir=settings.archives)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts. Raises `SettingsError`."""
     url = postgres_url(settings)
@@ -30,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with EventLog(url, "command-api feed") as log, Doorbell(url) as doorbell, sweeping(engine):
+        async with _event_log(settings) as log, Doorbell(url) as doorbell, sweeping(engine):
             deployment_id = await log.deployment_id()
             secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
             app.state.event_log = log

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
+import structlog
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -21,12 +22,15 @@ from command.errors import CommandRefused, ConcurrentUpdate, InvalidCommand, Not
 from command.idempotency import ANONYMOUS, IdempotencyKeys, KeyedRequest, StoredAnswer
 from command.preconditions import expected_of
 from command.unit_of_work import Transactions, UnitOfWork
+from eventstore import ArchiveUnavailable
 from runtime.access import requires
 from runtime.consistency import ConsistencyTokens
 from runtime.headers import request_id_of, traceparent_of
 from runtime.http import JsonResponse
 from runtime.problems import Problem
 from runtime.tokens import Caller
+
+log = structlog.get_logger()
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -204,7 +208,14 @@ def install_refusal_handlers(app: FastAPI) -> None:
             503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
         ).response()
 
+    async def away(_: Request, error: Exception) -> Response:
+        log.error("an archived part of the log cannot be read", error=str(error))
+        return Problem(
+            503, "unavailable", "An archived part of the log cannot be read now.", headers={"Retry-After": "60"}
+        ).response()
+
     app.add_exception_handler(CommandRefused, refused)
+    app.add_exception_handler(ArchiveUnavailable, away)
     for driver_error in (
         OperationalError,
         InterfaceError,

@@ -20,9 +20,22 @@ What must not be changed
     the ids of two transactions that change it.
 """
 
+from eventstore.archives import ArchiveUnavailable
 from eventstore.doorbell import Doorbell, listen
-from eventstore.log import EventLog, Filter
+from eventstore.log import EventLog
 from eventstore.outbox import PendingEvent, append
 from eventstore.sequencer import Sequenced, Sequencer
+from eventstore.stored import Filter, StoredEvent
 
-__all__ = ["Doorbell", "EventLog", "Filter", "PendingEvent", "Sequenced", "Sequencer", "append", "listen"]
+__all__ = [
+    "ArchiveUnavailable",
+    "Doorbell",
+    "EventLog",
+    "Filter",
+    "PendingEvent",
+    "Sequenced",
+    "Sequencer",
+    "StoredEvent",
+    "append",
+    "listen",
+]

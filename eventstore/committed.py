@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventstore.head import HEAD
 from eventstore.log import StoredEvent
 
-_HEAD = text("SELECT position FROM event_log_head")
+_HEAD = text(HEAD)
 _WAITING = text(
     """
     SELECT CAST(0 AS bigint), CAST(event_id AS text), event_type, schema_version, aggregate_type, aggregate_id,

@@ -1,82 +1,44 @@
-"""Reading the event log: ``get(after, limit)``, in order, from a position that the reader remembers."""
+"""Reading the event log: ``get(after, limit)``, in order, from a position that the reader remembers.
+
+The beginning of the log may be in archive files (`eventstore.archives`); readers see one log. Archiving and restoring
+change which part is where while others read, so every statement on live rows carries the generation of the manifest
+that its reader knows, and finds nothing once that is another: the reader then looks at the manifest and begins again.
+Both are seen by one snapshot, which Postgres takes after the statement has its lock on ``event_log``: rows that have
+gone into a file can never be missing from both.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from events.envelope import DomainEvent, Envelope
-from events.values import Value
+from eventstore.archives import Archives, ArchiveUnavailable
+from eventstore.head import HEAD
+from eventstore.stored import COLUMNS, Conditions, Filter, StoredEvent
 
-_COLUMNS = (
-    "position, event_id::text, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version, "
-    "occurred_at, recorded_at, correlation_id, causation_id, traceparent, snapshot, payload"
-)
-_GET = f"SELECT {_COLUMNS} FROM event_log WHERE position > $1 ORDER BY position LIMIT $2"  # noqa: S608 (constants)
+__all__ = ["EventLog", "Filter", "StoredEvent"]
 
-_OF_TYPES = (
-    f"SELECT {_COLUMNS} FROM event_log WHERE position > $1 AND position <= $2 AND event_type = ANY ($3)"  # noqa: S608
-    " ORDER BY position LIMIT $4"
-)
+_LAST = 2**63 - 1
+_SELECTED = ", ".join("event_id::text" if column == "event_id" else column for column in COLUMNS)
 _COMPLETE_UP_TO = """
 SELECT (SELECT snapshot FROM event_log WHERE position <= $1 AND snapshot IS NOT NULL ORDER BY position DESC LIMIT 1),
        (SELECT recorded_at FROM event_log WHERE position = $1) AS recorded_at
+  FROM event_archive_state WHERE generation = $2
 """
 
 
-class Filter(Value, frozen=True):
-    """Which events: of one kind of aggregate, one aggregate, one type; ``None`` is any."""
-
-    aggregate_type: str | None = None
-    aggregate_id: str | None = None
-    event_type: str | None = None
-
-
-class StoredEvent(Value, frozen=True):
-    """A row of the log with its payload as it was stored: JSON text, not decoded."""
-
-    position: int
-    event_id: str
-    event_type: str
-    schema_version: int
-    aggregate_type: str
-    aggregate_id: str
-    aggregate_version: int
-    occurred_at: datetime
-    recorded_at: datetime
-    correlation_id: str | None
-    causation_id: str | None
-    traceparent: str | None
-    snapshot: str | None
-    payload: str
-
-    def envelope(self, event: DomainEvent) -> Envelope:
-        """This row with its decoded event. By position: keywords would double the cost of a catch-up's decoding."""
-        return Envelope(
-            self.position,
-            self.event_id,
-            self.event_type,
-            self.schema_version,
-            self.aggregate_type,
-            self.aggregate_id,
-            self.aggregate_version,
-            self.occurred_at,
-            self.recorded_at,
-            self.correlation_id,
-            self.causation_id,
-            self.traceparent,
-            self.snapshot,
-            event,
-        )
-
-
 class EventLog:
-    """The log as its readers see it, over a small pool of connections of its own."""
+    """The log as its readers see it, over a small pool of connections of its own.
 
-    def __init__(self, url: str, name: str, *, pool_size: int = 4) -> None:
+    ``archive_dir`` is where archive files are; without it, reading what has been archived raises.
+    """
+
+    def __init__(self, url: str, name: str, *, archive_dir: Path | None = None, pool_size: int = 4) -> None:
         self._url = url
         self._name = name
+        self._archives = Archives(archive_dir)
         self._pool_size = pool_size
         self._pool: Any = None
 
@@ -93,30 +55,40 @@ class EventLog:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._archives.close()
         self._pool.terminate()
 
     async def get(self, after: int, limit: int, only: Filter | None = None) -> Sequence[StoredEvent]:
-        """At most ``limit`` events with a position above ``after``, in order."""
-        if only is None:
-            rows = await self._pool.fetch(_GET, after, limit)
-        else:
-            statement, values = _filtered(only, after, limit)
-            rows = await self._pool.fetch(statement, *values)
-        return [StoredEvent(*row) for row in rows]
+        """At most ``limit`` events with a position above ``after``, in order. Raises `ArchiveUnavailable`."""
+        return await self._read(after, _LAST, limit, only.conditions() if only is not None else {})
 
     async def of_types(self, types: Sequence[str], after: int, until: int, limit: int) -> Sequence[StoredEvent]:
-        """At most ``limit`` events of these types, above ``after`` and up to ``until``, in order."""
-        rows = await self._pool.fetch(_OF_TYPES, after, until, types, limit)
-        return [StoredEvent(*row) for row in rows]
+        """At most ``limit`` events of these types, above ``after`` and up to ``until``, in order.
+
+        Raises `ArchiveUnavailable`.
+        """
+        return await self._read(after, until, limit, {"event_type": types})
 
     async def complete_up_to(self, position: int) -> tuple[str | None, datetime | None]:
         """The newest snapshot that stands at or below a position, and when the event at the position was recorded."""
-        row = await self._pool.fetchrow(_COMPLETE_UP_TO, position)
-        return row["snapshot"], row["recorded_at"]
+        known = self._archives.manifest
+        while (row := await self._pool.fetchrow(_COMPLETE_UP_TO, position, known.generation)) is None:
+            known = await self._archives.look(self._pool)
+        snapshot, recorded_at = row
+        if snapshot is None:
+            snapshot = await self._archives.newest_snapshot(known, position)
+        if recorded_at is None:
+            found = await self._archives.read(known, position - 1, position, 1, {})
+            recorded_at = found[0].recorded_at if found else None
+        return snapshot, recorded_at
+
+    async def check_archives(self, after: int) -> None:
+        """Raises `ArchiveUnavailable` where a file that holds events above ``after`` is missing or not as it was."""
+        await self._archives.check(await self._archives.look(self._pool), after)
 
     async def head(self) -> int:
         """The position of the last event, 0 while there is none."""
-        head: int = await self._pool.fetchval("SELECT position FROM event_log_head")
+        head: int = await self._pool.fetchval(HEAD)
         return head
 
     async def deployment_id(self) -> str:
@@ -124,13 +96,42 @@ class EventLog:
         found: str = await self._pool.fetchval("SELECT id::text FROM deployment")
         return found
 
+    async def _read(self, after: int, until: int, limit: int, conditions: Conditions) -> Sequence[StoredEvent]:
+        known = self._archives.manifest
+        while True:
+            try:
+                archived = await self._archives.read(known, after, until, limit, conditions)
+            except ArchiveUnavailable:
+                read_by, known = known, await self._archives.look(self._pool)
+                if known.generation == read_by.generation:
+                    raise
+                continue  # it has been restored, or archived anew, meanwhile
+            if len(archived) == limit or until <= known.border:
+                return archived
+            statement, values = _live(conditions, max(after, known.border), until, limit - len(archived))
+            rows = await self._pool.fetch(statement, *values, known.generation)
+            # Rows prove that the generation was the one we know. None may mean that it is another one.
+            read_by = known
+            if not rows:
+                known = await self._archives.look(self._pool)
+            if known.generation == read_by.generation:
+                live = [StoredEvent(*row) for row in rows]
+                return [*archived, *live] if archived else live
 
-def _filtered(only: Filter, after: int, limit: int) -> tuple[str, list[Any]]:
-    conditions, values = ["position > $1"], [after, limit]
-    for column in ("aggregate_type", "aggregate_id", "event_type"):
-        wanted = getattr(only, column)
-        if wanted is not None:
-            values.append(wanted)
-            conditions.append(f"{column} = ${len(values)}")
-    where = " AND ".join(conditions)
-    return f"SELECT {_COLUMNS} FROM event_log WHERE {where} ORDER BY position LIMIT $2", values  # noqa: S608 (names above)
+
+def _live(conditions: Conditions, after: int, until: int, limit: int) -> tuple[str, list[Any]]:
+    values: list[Any] = [after, limit]
+
+    def parameter(value: object) -> str:
+        values.append(value)
+        return f"${len(values)}"
+
+    where = ["position > $1"]
+    if until != _LAST:
+        where.append(f"position <= {parameter(until)}")
+    for column, wanted in conditions.items():
+        one = len(wanted) == 1
+        where.append(f"{column} = {parameter(wanted[0])}" if one else f"{column} = ANY ({parameter(wanted)})")
+    where.append(f"(SELECT generation FROM event_archive_state) = ${len(values) + 1}")  # noqa: S608 (no values in it)
+    text = f"SELECT {_SELECTED} FROM event_log WHERE {' AND '.join(where)} ORDER BY position LIMIT $2"  # noqa: S608
+    return text, values

@@ -6,6 +6,8 @@ ahead, no sequencing ever waits for one.
 
 from typing import Any
 
+from eventstore.head import RAISE_BOUND
+
 SIZE = 1_000_000
 _AHEAD = 2
 
@@ -23,6 +25,7 @@ class Partitions:
             return
         for number in range(head // SIZE, head // SIZE + _AHEAD):
             await _make(connection, number)
+        await connection.execute(RAISE_BOUND, head)
         self._made_up_to = wanted
 
 

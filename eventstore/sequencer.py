@@ -8,25 +8,39 @@ the wait for the lock, and would number rows from a head that another sequencer 
 from dataclasses import dataclass
 from typing import Any
 
+from eventstore.floor import Floor
+from eventstore.head import HEAD
 from eventstore.partitions import Partitions
+from runtime.consistency import Snapshot
 from runtime.postgres import connect
 
 _LOCK_KEY = 0x72_65_61_64  # "read"
 
-# A sequencer that is paused, or cut off, in the middle holds the lock; the server then gives it to another.
-_LONGEST_PAUSE = "5s"
+_SERVER_SETTINGS = {
+    # A sequencer that is paused, or cut off, in the middle holds the lock; the server then gives it to another.
+    "idle_in_transaction_session_timeout": "5s",
+    # The outbox is nearly empty, says the planner, and scans all of it: the dead rows too that an old snapshot keeps.
+    # A plan made then is kept for as long as the connection.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
 
-# The last id is read in the statement before the one that moves rows, see `_Floor`.
+# The last id is read in the statement before the one that moves rows, see `eventstore.floor`.
 _LOCK = "SELECT pg_advisory_xact_lock($1), (SELECT last_value FROM outbox_id_seq) AS last_id"
 
-_MOVE = """
-WITH picked AS MATERIALIZED (
-    SELECT id FROM outbox WHERE id > $1 ORDER BY id LIMIT $2
+# Rows are deleted by their place, so that there is no join whose plan could scan the table.
+_MOVE = f"""
+WITH head AS MATERIALIZED ({HEAD}), picked AS MATERIALIZED (
+    SELECT ctid AS place FROM outbox
+     WHERE id > (SELECT CASE WHEN EXISTS (SELECT FROM unnest($4::text[]) AS slow
+                                           WHERE pg_visible_in_snapshot(slow::xid8, pg_current_snapshot()))
+                             THEN $1::bigint ELSE $3::bigint END)
+     ORDER BY id LIMIT $2
 ), moved AS (
-    DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.*
+    DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT place FROM picked)) RETURNING outbox.*
 ), numbered AS (
     SELECT moved.*,
-           (SELECT position FROM event_log_head) + row_number() OVER (ORDER BY id) AS position,
+           (SELECT position FROM head) + row_number() OVER (ORDER BY id) AS position,
            row_number() OVER (ORDER BY id DESC) = 1 AND (SELECT count(*) FROM picked) < $2 AS completes
       FROM moved
 ), appended AS (
@@ -40,15 +54,11 @@ WITH picked AS MATERIALIZED (
      ORDER BY position
     RETURNING position
 )
-UPDATE event_log_head
-   SET position = event_log_head.position + moved_count, moved_at = clock_timestamp()
-  FROM (SELECT count(*) AS moved_count FROM appended) AS counted
- WHERE moved_count > 0
-RETURNING event_log_head.position, moved_count, pg_current_xact_id()::text AS own_id,
-          pg_snapshot_xmin(pg_current_snapshot())::text AS oldest_running
-"""
-
-_HEAD = "SELECT position FROM event_log_head"
+SELECT head.position + moved_count AS position, moved_count, pg_current_snapshot()::text AS snapshot,
+       pg_current_xact_id_if_assigned()::text AS own_id
+  FROM head, (SELECT count(*) AS moved_count FROM appended) AS counted
+"""  # noqa: S608  (constants)
+_OWN_ID = "SELECT pg_current_xact_id()::text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,51 +69,38 @@ class Sequenced:
     head: int
 
 
-class _Floor:
-    """An outbox id below which nothing can appear any more, so that no scan has to walk over dead rows there.
-
-    A backup that holds an old snapshot keeps deleted outbox rows, and their index entries, alive. Every transaction
-    that has drawn an id up to ``last_value`` has a transaction id below that of a sequencing transaction which
-    begins to write later (the outbox assigns the transaction id before the id: see the order of its columns). Once
-    a snapshot's oldest running transaction is younger than that, all of those ids are settled: moved, or rolled
-    back. An old *reader* does not hold this back; it has no transaction id.
-    """
-
-    def __init__(self) -> None:
-        self.id = 0
-        self._candidate: tuple[int, int] | None = None
-
-    def observe(self, last_id: int, own_id: int, oldest_running: int, *, complete: bool) -> None:
-        if self._candidate is None:
-            self._candidate = (last_id, own_id)
-        elif complete and oldest_running > self._candidate[1]:
-            self.id = self._candidate[0]
-            self._candidate = (last_id, own_id)
-
-
 class Sequencer:
     """Moves events from the outbox to the log. Any number may run; the lock lets one at a time work.
 
     Not for concurrent use: it holds one connection. After an error call `close`; the next `sequence` reconnects.
     """
 
-    def __init__(self, url: str, *, batch_limit: int = 2_000) -> None:
+    def __init__(self, url: str, *, batch_limit: int = 2_000, slow_writer_seconds: float = 1.0) -> None:
         self._url = url
+        self._slow_writer_seconds = slow_writer_seconds
         self._batch_limit = batch_limit
         self._connection: Any = None
         self._partitions = Partitions()
-        self._floor = _Floor()
+        self._floor = Floor(slow_seconds=self._slow_writer_seconds)
 
     async def sequence(self) -> Sequenced:
         """Move one batch. Raises driver errors; a transaction that failed moved nothing."""
         connection = await self._connected()
+        floor = self._floor
         async with connection.transaction():
             last_id = (await connection.fetchrow(_LOCK, _LOCK_KEY))["last_id"]
-            row = await connection.fetchrow(_MOVE, self._floor.id, self._batch_limit)
-        if row is None:
-            return Sequenced(0, await connection.fetchval(_HEAD))
+            slow = [str(one) for one in floor.slow]
+            row = await connection.fetchrow(_MOVE, floor.low, self._batch_limit, floor.high, slow)
+            own_id = row["own_id"]
+            if own_id is None and floor.wants_candidate(last_id):
+                own_id = await connection.fetchval(_OWN_ID)
         moved, head = row["moved_count"], row["position"]
-        self._floor.observe(last_id, int(row["own_id"]), int(row["oldest_running"]), complete=moved < self._batch_limit)
+        floor.observe(
+            last_id,
+            None if own_id is None else int(own_id),
+            Snapshot.parse(row["snapshot"]),
+            complete=moved < self._batch_limit,
+        )
         await self._partitions.ensure(connection, head)
         return Sequenced(moved, head)
 
@@ -119,7 +116,7 @@ class Sequencer:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, "sequencer", idle_in_transaction_session_timeout=_LONGEST_PAUSE)
-            self._floor = _Floor()
-            await self._partitions.ensure(self._connection, await self._connection.fetchval(_HEAD))
+            self._connection = await connect(self._url, "sequencer", **_SERVER_SETTINGS)
+            self._floor = Floor(slow_seconds=self._slow_writer_seconds)
+            await self._partitions.ensure(self._connection, await self._connection.fetchval(HEAD))
         return self._connection

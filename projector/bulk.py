@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from eventstore import EventLog
+from eventstore import ArchiveUnavailable, EventLog
 from eventstore.log import StoredEvent
 from projector.failures import FailurePolicy, StandBy, is_refusal
 from projector.feed import decoded
@@ -54,6 +54,7 @@ async def build(
     Where an event cannot be folded, nothing is left of it: the runner then builds the instance alone, from the first
     event on. Parking needs to know all documents of an aggregate, and a part knows only its own.
     """
+    await event_log.check_archives(0)
     plan = await _plan(database, instance, target)
     running = [await _start(settings, view, instance, number, plan, epoch) for number in range(plan["of"])]
     try:
@@ -126,7 +127,8 @@ async def _work(view: View, task: dict[str, Any]) -> None:
         store = ViewStore(database, view, task["instance"], threads, part=part.number)
         policy = FailurePolicy(settings.park_after_attempts)
         folder = folder_of(view, policy, Calendar(settings.zone), part)
-        async with EventLog(postgres_url(settings), "rebuild", pool_size=2) as event_log:
+        url, archive_dir = postgres_url(settings), settings.archives
+        async with EventLog(url, "rebuild", archive_dir=archive_dir, pool_size=2) as event_log:
             while not await _attempt(event_log, store, folder, policy, task, settings.batch_limit):
                 folder.forget()
     database.client.close()
@@ -140,8 +142,8 @@ async def _attempt(
         checkpoint = await store.prepare(task["epoch"])
         folder.discarded = await store.letters.discarded()
         await _fold_all(event_log, store, folder, checkpoint, task["until"], limit)
-    except Poisoned:
-        raise
+    except (Poisoned, ArchiveUnavailable):
+        raise  # the rebuild's owner looks at the archives itself, and says in its health what is wrong with them
     except Exception as error:
         if is_refusal(error):
             raise Poisoned from error
@@ -184,6 +186,8 @@ def main() -> None:
         uvloop.run(_work(all_views()[task["view"]], task))
     except Poisoned:
         sys.exit(_POISONED)
+    except ArchiveUnavailable as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Daemon:
         self._url = postgres_url(settings)
         self._database = mongo_database(settings, "projector")
         self._heart = Heartbeat(self._database, settings)
-        self._event_log = EventLog(self._url, "projector feed", pool_size=2)
+        self._event_log = EventLog(self._url, "projector feed", archive_dir=settings.archives, pool_size=2)
         self._feed = PostgresFeed(self._event_log, chunk_size=settings.batch_limit)
         self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
         self._sequencing = Sequencing(self._sequencer, self._feed)

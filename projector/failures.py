@@ -16,6 +16,7 @@ from bson.errors import InvalidDocument
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from events.envelope import Envelope
+from eventstore import ArchiveUnavailable
 from runtime.postgres import DRIVER_ERRORS
 
 
@@ -135,6 +136,8 @@ class FailurePolicy:
             return Retry(self._backoff(), "refused")
         if isinstance(error, PyMongoError):
             return Retry(self._backoff(), "mongodb")
+        if isinstance(error, ArchiveUnavailable):
+            return Retry(self._backoff(), "archive")
         if isinstance(error, DRIVER_ERRORS):
             return Retry(self._backoff(), "postgres")
         raise error

@@ -21,6 +21,7 @@ from projector.store import Checkpoint, ViewStore
 from projector.supervised import ended
 from projector.unparking import Unparking
 from runtime.clock import now
+from runtime.errors import ReadsideError
 from views.kit import Calendar
 
 log = structlog.get_logger()
@@ -141,7 +142,9 @@ class Runner:
             await asyncio.sleep(decision.for_seconds)
             return
         metrics.RETRIES.labels(self.label, decision.reason).inc()
-        self.state, self._trouble = "waiting", f"{decision.reason}: {type(error).__name__}"
+        # Our own errors are sentences for operators; a driver's may hold anything.
+        told = str(error) if isinstance(error, ReadsideError) else type(error).__name__
+        self.state, self._trouble = "waiting", f"{decision.reason}: {told}"
         log.warning("batch begun again", projection=self.name, reason=decision.reason, error=str(error)[:300])
         await asyncio.sleep(decision.after_seconds)
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from readside import servers
-from readside.commands import dead_letters, importing, projections
+from readside.commands import dead_letters, events, importing, projections
 
 app = typer.Typer(
     name="readside",
@@ -87,6 +87,7 @@ def token(
 
 # Further groups of commands, one line each: app.add_typer(module.app, name="…").
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
 app.add_typer(importing.app, name="import")
 app.add_typer(projections.app, name="projections")
 

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """``mongodb://…`` of a replica set or a sharded cluster; none: the embedded MongoDB."""
     mongo_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "readside"
     data_dir: Path = Path(".readside")
+    archive_dir: Path | None = None
+    """Where archived parts of the log are; none: ``archive`` in the data directory."""
     host: str = "127.0.0.1"
     """The address that the HTTP servers listen on."""
     currency: str = "USD"
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     audit_sample: Annotated[int, Field(ge=1, le=10_000)] = 20
     """How many documents of each view that is."""
 
-    @field_validator("postgres_url", "mongo_url", "jwt_secret", "jwt_jwks", mode="before")
+    @field_validator("postgres_url", "mongo_url", "archive_dir", "jwt_secret", "jwt_jwks", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -133,6 +135,11 @@ class Settings(BaseSettings):
             for name, value in told.items()
             if value is not None
         }
+
+    @property
+    def archives(self) -> Path:
+        """The directory of the archived parts of the log."""
+        return self.archive_dir or self.data_dir / "archive"
 
     @property
     def zone(self) -> ZoneInfo:

@@ -76,7 +76,7 @@ class DyingConnection:
     async def fetchrow(self, statement: str, *values: object) -> Any:
         """The statement, and then the end, if it moved anything."""
         row = await self._connection.fetchrow(statement, *values)
-        if statement == self._statement and row is not None:
+        if statement == self._statement and row.get("moved_count") != 0:
             self._death.here()
         return row
 

@@ -47,6 +47,9 @@ def test_a_view_is_rebuilt_without_one_failed_answer_and_rolled_back(tmp_path: P
             verified = _readside(data_dir, "projections", "verify")
             assert verified.count(", no difference.") == 5, verified
             wait_for(lambda: _is_audited(run.projector_port), "the audit, and the totals of both sides")
+            newest = _readside(data_dir, "events", "tail", "--no-follow", "-n", "3").splitlines()
+            position = int(newest[-1].split()[0])
+            assert [int(line.split()[0]) for line in newest] == [position - 2, position - 1, position]
             unknown = _readside(data_dir, "projections", "rebuild", "nothing", status=2)
             assert unknown.strip().splitlines() == ["readside: There is no projection named nothing."]
 

@@ -152,7 +152,7 @@ async def test_old_rows_that_a_backup_keeps_alive_are_not_walked_over_for_ever(
             await commit(engine, changes("m-1", version))
             await sequencer.sequence()
 
-        assert sequencer._floor.id >= 17
+        assert sequencer._floor.low >= 17
     await backup.close()
 
 

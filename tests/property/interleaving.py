@@ -144,7 +144,8 @@ class SequencedFeed:
     """The real one: two sequencers move events into the log, and the log is what is read."""
 
     def __init__(self, url: str, connection: Any, *, batch_limit: int = 2_000) -> None:
-        self._sequencers = [Sequencer(url, batch_limit=batch_limit) for _ in range(2)]
+        # The first takes every writer for a slow one at once, and passes over its rows until it has ended.
+        self._sequencers = [Sequencer(url, batch_limit=batch_limit, slow_writer_seconds=one) for one in (0, 1)]
         self._connection = connection
 
     async def read(self, which: int) -> None:
