@@ -8,6 +8,7 @@ import asyncpg
 
 from events.envelope import DomainEvent, Envelope
 from events.values import Value
+from runtime import postgres
 
 _COLUMNS = (
     "position, event_id::text, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version, "
@@ -87,7 +88,8 @@ class EventLog:
             min_size=0,
             max_size=self._pool_size,
             timeout=10,
-            command_timeout=60,
+            # Twice the usual: a rebuild reads much at once.
+            command_timeout=2 * postgres.COMMAND_TIMEOUT_SECONDS,
             server_settings={"application_name": f"readside {self._name}"},
         )
         return self
