@@ -73,12 +73,16 @@ class StoredEvent(Value, frozen=True):
 
 
 class EventLog:
-    """The log as its readers see it, over a small pool of connections of its own."""
+    """The log as its readers see it, over a small pool of connections of its own.
 
-    def __init__(self, url: str, name: str, *, pool_size: int = 4) -> None:
+    ``patience``: how many times the usual limit an answer may take, for who asks for much at once.
+    """
+
+    def __init__(self, url: str, name: str, *, pool_size: int = 4, patience: int = 1) -> None:
         self._url = url
         self._name = name
         self._pool_size = pool_size
+        self._patience = patience
         self._pool: Any = None
 
     async def __aenter__(self) -> "EventLog":
@@ -88,8 +92,7 @@ class EventLog:
             min_size=0,
             max_size=self._pool_size,
             timeout=10,
-            # Twice the usual: a rebuild reads much at once.
-            command_timeout=2 * postgres.COMMAND_TIMEOUT_SECONDS,
+            command_timeout=self._patience * postgres.COMMAND_TIMEOUT_SECONDS,
             server_settings={"application_name": f"readside {self._name}"},
         )
         return self

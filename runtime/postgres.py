@@ -12,7 +12,7 @@ DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interface
 """What asyncpg raises where the server is away. The last is no bug of the caller's: a server that is killed during a
 handshake leaves the driver "in another operation". After any of them the connection is to be dropped."""
 
-COMMAND_TIMEOUT_SECONDS = 15.0
+COMMAND_TIMEOUT_SECONDS = 10.0
 """How long an answer is waited for. A network can go silent without an end: without a limit, a process would wait for
 ever on a connection that nobody else remembers. The driver then tries to cancel, for as long again."""
 
