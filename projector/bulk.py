@@ -71,6 +71,12 @@ async def build(
     await _take_over(database, event_log, instance, plan, epoch)
 
 
+async def is_begun(database: Database, instance: str) -> bool:
+    """Whether parts of it may have been written already."""
+    found = await database[CHECKPOINTS].find_one({"_id": instance}, {"bulk": 1})
+    return found is not None and found.get("bulk") is not None
+
+
 class Poisoned(Exception):
     """An event cannot be folded in a part."""
 
