@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test check format bench torture lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(ROOT)/Makefile
@@ -43,6 +43,9 @@ format: install ## Format and fix what can be fixed
 
 bench: install ## Measure: catch-up, commit-to-visible lag, import; ratios from one run
 	@cd $(ROOT) && $(BIN)/python -m bench
+
+torture: install ## Trade under faults and judge: make torture SECONDS=600 SEED=7
+	@cd $(ROOT) && $(BIN)/python -m tests.torture --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 lock: install ## Pin anew what pyproject.toml asks for (hashes, no index URLs)
 	@cd $(ROOT) && echo uv | $(BIN)/uv $(LOCK) - -o requirements-uv.lock

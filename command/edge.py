@@ -51,6 +51,7 @@ the caller is content with that one as well.
 """
 
 _WORTH_ANOTHER_ATTEMPT = ("40001", "40P01")  # serialization failure, deadlock
+_OUTAGES = ("08", "53", "57P", "58")  # connection lost, no memory or disk left, shutting down or starting up, I/O
 
 Customer = Annotated[Caller, Depends(requires("customer", password_flow=True))]
 Staff = Annotated[Caller, Depends(requires("staff", password_flow=True))]
@@ -203,7 +204,9 @@ def install_refusal_handlers(app: FastAPI) -> None:
         status = next(STATUS_OF_REFUSAL[base] for base in type(error).__mro__ if base in STATUS_OF_REFUSAL)
         return Problem(status, slug_of(type(error)), str(error)).response()
 
-    async def unavailable(_: Request, __: Exception) -> Response:
+    async def unavailable(_: Request, error: Exception) -> Response:
+        if isinstance(error, DBAPIError) and not _is_outage(error):
+            raise error  # a bug of ours: it is to be seen as one
         return Problem(
             503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
         ).response()
@@ -217,8 +220,7 @@ def install_refusal_handlers(app: FastAPI) -> None:
     app.add_exception_handler(CommandRefused, refused)
     app.add_exception_handler(ArchiveUnavailable, away)
     for driver_error in (
-        OperationalError,
-        InterfaceError,
+        DBAPIError,
         PoolExhausted,
         ConnectionError,
         TimeoutError,
@@ -228,6 +230,13 @@ def install_refusal_handlers(app: FastAPI) -> None:
         asyncpg.InternalClientError,
     ):
         app.add_exception_handler(driver_error, unavailable)
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    # By the server's own word: SQLAlchemy has no class for a server that starts up, or shuts down.
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    known = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return known or sqlstate.startswith(_OUTAGES)
 
 
 def slug_of(refusal: type[CommandRefused]) -> str:

@@ -6,6 +6,7 @@ lost costs nothing but time: the scheduled tick looks every second.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ from runtime.postgres import DRIVER_ERRORS, connect
 log = structlog.get_logger()
 
 CHANNEL = "readside_outbox"
+_ASK_EVERY_SECONDS = 10.0
 
 
 class Doorbell:
@@ -66,15 +68,21 @@ async def listen(url: str, heard: Callable[[], None]) -> AsyncIterator[Callable[
 
     async def keep_listening() -> None:
         nonlocal connection
+        asked_at = 0.0
         while True:
-            if connection is None or connection.is_closed():
-                try:
+            try:
+                if connection is None or connection.is_closed():
                     connection = await connect(url, "listen")
                     await connection.add_listener(CHANNEL, lambda *_: heard())
                     heard()  # whatever was committed while nobody listened
-                except DRIVER_ERRORS:
-                    _drop(connection)
-                    connection = None
+                    asked_at = time.monotonic()
+                elif time.monotonic() - asked_at > _ASK_EVERY_SECONDS:
+                    # Who only listens cannot tell a quiet shop from a network that has gone silent.
+                    await connection.execute("SELECT 1")
+                    asked_at = time.monotonic()
+            except DRIVER_ERRORS:
+                _drop(connection)
+                connection = None
             await asyncio.sleep(0.25)
 
     task = asyncio.create_task(keep_listening(), name="listen")

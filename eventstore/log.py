@@ -17,6 +17,7 @@ import asyncpg
 from eventstore.archives import Archives, ArchiveUnavailable
 from eventstore.head import HEAD
 from eventstore.stored import COLUMNS, Conditions, Filter, StoredEvent
+from runtime import postgres
 
 __all__ = ["EventLog", "Filter", "StoredEvent"]
 
@@ -32,14 +33,18 @@ SELECT (SELECT snapshot FROM event_log WHERE position <= $1 AND snapshot IS NOT 
 class EventLog:
     """The log as its readers see it, over a small pool of connections of its own.
 
-    ``archive_dir`` is where archive files are; without it, reading what has been archived raises.
+    ``archive_dir`` is where archive files are; without it, reading what has been archived raises. ``patience``: how
+    many times the usual limit an answer may take, for who asks for much at once.
     """
 
-    def __init__(self, url: str, name: str, *, archive_dir: Path | None = None, pool_size: int = 4) -> None:
+    def __init__(
+        self, url: str, name: str, *, archive_dir: Path | None = None, pool_size: int = 4, patience: int = 1
+    ) -> None:
         self._url = url
         self._name = name
         self._archives = Archives(archive_dir)
         self._pool_size = pool_size
+        self._patience = patience
         self._pool: Any = None
 
     async def __aenter__(self) -> "EventLog":
@@ -49,7 +54,7 @@ class EventLog:
             min_size=0,
             max_size=self._pool_size,
             timeout=10,
-            command_timeout=60,
+            command_timeout=self._patience * postgres.COMMAND_TIMEOUT_SECONDS,
             server_settings={"application_name": f"readside {self._name}"},
         )
         return self

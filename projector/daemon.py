@@ -52,7 +52,7 @@ class Daemon:
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
         # A connection of its own: the feed never waits for the audit's.
-        self._audit_log = EventLog(self._url, "audit", pool_size=1)
+        self._audit_log = EventLog(self._url, "audit", archive_dir=settings.archives, pool_size=1)
         self.audit = Audit(self._database, self._audit_log, settings, lambda: self.runners, reconcile)
         self._auditing: asyncio.Task[None] | None = None
 

@@ -112,7 +112,8 @@ class Fleet:
         if building:
 
             async def build(epoch: int, target: int) -> None:
-                if target >= bulk.WORTH_IT:
+                # What several have begun, one alone would fold once more on top of it.
+                if target >= bulk.WORTH_IT or await bulk.is_begun(self._database, instance):
                     await bulk.build(self._database, self._event_log, self._settings, view, instance, epoch, target)
 
         runner = Runner(

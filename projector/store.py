@@ -170,7 +170,9 @@ class ViewStore:
             if moved.matched_count != 1:
                 raise GuardFailed
             if writes:
-                self._collection.delegate.bulk_write(writes, ordered=False, session=session)
+                # Ordered, though no two writes touch one document: after an insert that failed, the replacements would
+                # be sent into a transaction that is over, and that error would hide what had failed.
+                self._collection.delegate.bulk_write(writes, ordered=True, session=session)
             if folded.dead_letters:
                 letters = [self._letter(letter) for letter in folded.dead_letters]
                 database[DEAD_LETTERS].bulk_write(

@@ -12,6 +12,10 @@ DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interface
 """What asyncpg raises where the server is away. The last is no bug of the caller's: a server that is killed during a
 handshake leaves the driver "in another operation". After any of them the connection is to be dropped."""
 
+COMMAND_TIMEOUT_SECONDS = 10.0
+"""How long an answer is waited for. A network can go silent without an end: without a limit, a process would wait for
+ever on a connection that nobody else remembers. The driver then tries to cancel, for as long again."""
+
 
 def postgres_url(settings: Settings) -> str:
     """The configured URL, or one readable sentence."""
@@ -23,7 +27,7 @@ def postgres_url(settings: Settings) -> str:
 async def connect(url: str, name: str, **settings: str) -> Any:
     """One asyncpg connection, named in ``pg_stat_activity``; ``settings`` are the server's."""
     named = {"application_name": f"readside {name}", **settings}
-    return await asyncpg.connect(url, timeout=10, server_settings=named)
+    return await asyncpg.connect(url, timeout=10, command_timeout=COMMAND_TIMEOUT_SECONDS, server_settings=named)
 
 
 def make_engine(url: str, name: str, *, pool_size: int = 10) -> AsyncEngine:

@@ -15,8 +15,10 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from eventstore import Sequencer, sequencer
+from projector import bulk
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
+from projector.registry import Registry
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
 from views.kit import AdditiveView
 
@@ -110,6 +112,51 @@ def after_sequencing(death: Death) -> None:
     PostgresFeed.advance = dying  # type: ignore[method-assign]
 
 
+def after_settling(death: Death) -> None:
+    """The moment after dead letters were settled, before anybody knows."""
+    write = ViewStore._write
+
+    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = write(self, folded, expected, parked)
+        if folded.settlement is not None:
+            death.here()
+        return reached
+
+    ViewStore._write = dying  # type: ignore[method-assign]
+
+
+def while_rebuilding(death: Death) -> None:
+    """The moment after a batch was written to a view that is built afresh, by one process."""
+    write = ViewStore._write
+
+    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = write(self, folded, expected, parked)
+        if ".g" in self.instance:
+            death.here()
+        return reached
+
+    ViewStore._write = dying  # type: ignore[method-assign]
+
+
+def in_bulk(moment: Callable[[Death], None]) -> Callable[[Death], None]:
+    """A moment of a rebuild that is shared out over several processes, however short the log is."""
+
+    def install(death: Death) -> None:
+        bulk.WORTH_IT = 1
+        moment(death)
+
+    return install
+
+
+def before_taking_over(death: Death) -> None:
+    """The moment when every process of a rebuild is done, and the view's own checkpoint does not know it."""
+
+    async def dying(*_: object) -> None:
+        death.here()
+
+    bulk._take_over = dying  # type: ignore[assignment]
+
+
 def checkpoint_runs_ahead(death: Death) -> None:
     """A planted bug, and a death in the gap that it leaves: the checkpoint is written before the documents."""
 
@@ -152,6 +199,15 @@ POINTS: dict[str, Callable[[Death], None]] = {
     "after the rows were moved and before that is committed": after_statement(sequencer._MOVE),
     "after the sequencer's commit": after_sequencing,
 }
+REPAIRS: dict[str, Callable[[Death], None]] = {
+    "before dead letters are settled": before(ViewStore, "_settle"),
+    "after dead letters were settled": after_settling,
+}
+REBUILDS: dict[str, Callable[[Death], None]] = {
+    "in the middle of a rebuild": while_rebuilding,
+    "before the parts of a rebuild are taken over": in_bulk(before_taking_over),
+    "before the rebuilt view is served": before(Registry, "switch"),
+}
 PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
     "the checkpoint runs ahead": checkpoint_runs_ahead,
     "the documents run ahead": documents_run_ahead,
@@ -160,7 +216,7 @@ PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
 
 def main(point: str, nth: str) -> None:
     """Run the projector until it dies there."""
-    (POINTS | PLANTED_BUGS)[point](Death(int(nth)))
+    (POINTS | REPAIRS | REBUILDS | PLANTED_BUGS)[point](Death(int(nth)))
     from readside.servers import projector
 
     projector(port=0)

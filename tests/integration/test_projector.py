@@ -296,6 +296,21 @@ async def test_a_document_that_stands_where_an_insert_was_expected_is_replaced(
         await all_adds_up(shop, read_side)
 
 
+async def test_it_is_replaced_too_where_the_same_batch_changes_other_documents(
+    shop: Shop, read_side: ReadSide, settings: Settings
+) -> None:
+    known = await shop.place()
+    async with projecting(settings):
+        await read_side.reached(len(shop.acknowledged))
+    await shop.redirect(known)
+    left = await shop.place()
+    await shop.redirect(await shop.place())
+    await read_side.database["order_detail.v1"].insert_one({"_id": left, "left_by": "a restored backup"})
+
+    async with projecting(settings):
+        await all_adds_up(shop, read_side)
+
+
 async def test_one_poisoned_event_among_thousands_parks_its_order_in_that_view_alone(
     shop: Shop, read_side: ReadSide, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

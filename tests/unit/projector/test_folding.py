@@ -125,7 +125,7 @@ async def test_a_document_that_many_aggregates_touch_is_read_even_at_the_first_e
 
     assert documents.loaded == ["a", "b"]
     assert {key: one["pieces"] for key, one in documents.stored.items()} == {"a": 11, "b": 1}
-    assert [type(write) for write in result.writes] == [ReplaceOne, InsertOne]
+    assert [type(write) for write in result.writes] == [InsertOne, ReplaceOne]
 
 
 async def test_a_document_of_an_earlier_batch_is_not_read_again() -> None:
