@@ -19,12 +19,15 @@ from starlette.responses import Response
 from query.follower import Follower
 from query.freshness import Checkpoint, LogState, lag_seconds
 from query.loader import Loader, StoredDocument
-from query.preferences import DEFAULT_WAIT_SECONDS, wait_seconds
 from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import Database
+from runtime.preferences import wait_seconds
 from runtime.problems import Problem, invalid_input
+
+DEFAULT_WAIT_SECONDS = 2
+LONGEST_WAIT_SECONDS = 30
 
 _tokens_of = lru_cache(maxsize=4)(ConsistencyTokens)
 
@@ -117,7 +120,7 @@ class Reads:
     def __init__(self, request: Request) -> None:
         self.models: ReadModels = request.app.state.read_models
         self._token = request.headers.get("consistency-token")
-        self._wait = wait_seconds(request.headers.getlist("prefer"))
+        self._wait = wait_seconds(request.headers.getlist("prefer"), longest=LONGEST_WAIT_SECONDS)
 
     async def of(self, *views: str) -> Reading:
         """Read these views, after the command of the caller's token. Raises `Problem`."""
