@@ -24,5 +24,18 @@ from eventstore.doorbell import Doorbell, listen
 from eventstore.log import EventLog, Filter
 from eventstore.outbox import PendingEvent, append
 from eventstore.sequencer import Sequenced, Sequencer
+from eventstore.watch import LogWatch, Page, read_page
 
-__all__ = ["Doorbell", "EventLog", "Filter", "PendingEvent", "Sequenced", "Sequencer", "append", "listen"]
+__all__ = [
+    "Doorbell",
+    "EventLog",
+    "Filter",
+    "LogWatch",
+    "Page",
+    "PendingEvent",
+    "Sequenced",
+    "Sequencer",
+    "append",
+    "listen",
+    "read_page",
+]

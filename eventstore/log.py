@@ -32,6 +32,19 @@ class Filter(Value, frozen=True):
     aggregate_id: str | None = None
     event_type: str | None = None
 
+    def matches(self, event: "StoredEvent") -> bool:
+        """Whether it is one of these."""
+        return (
+            self.aggregate_id in (None, event.aggregate_id)
+            and self.event_type in (None, event.event_type)
+            and self.aggregate_type in (None, event.aggregate_type)
+        )
+
+    @property
+    def needs_scan(self) -> bool:
+        """Whether no index knows where these are."""
+        return self.aggregate_type is not None and self.aggregate_id is None and self.event_type is None
+
 
 class StoredEvent(Value, frozen=True):
     """A row of the log with its payload as it was stored: JSON text, not decoded."""
@@ -97,11 +110,15 @@ class EventLog:
 
     async def get(self, after: int, limit: int, only: Filter | None = None) -> Sequence[StoredEvent]:
         """At most ``limit`` events with a position above ``after``, in order."""
-        if only is None:
-            rows = await self._pool.fetch(_GET, after, limit)
-        else:
-            statement, values = _filtered(only, after, limit)
-            rows = await self._pool.fetch(statement, *values)
+        if only is not None:
+            return await self.between(after, None, limit, only)
+        rows = await self._pool.fetch(_GET, after, limit)
+        return [StoredEvent(*row) for row in rows]
+
+    async def between(self, after: int, until: int | None, limit: int, only: Filter) -> Sequence[StoredEvent]:
+        """At most ``limit`` of these events, with a position above ``after`` and up to ``until``, in order."""
+        statement, values = _filtered(only, after, until, limit)
+        rows = await self._pool.fetch(statement, *values)
         return [StoredEvent(*row) for row in rows]
 
     async def of_types(self, types: Sequence[str], after: int, until: int, limit: int) -> Sequence[StoredEvent]:
@@ -125,8 +142,12 @@ class EventLog:
         return found
 
 
-def _filtered(only: Filter, after: int, limit: int) -> tuple[str, list[Any]]:
-    conditions, values = ["position > $1"], [after, limit]
+def _filtered(only: Filter, after: int, until: int | None, limit: int) -> tuple[str, list[Any]]:
+    conditions: list[str] = ["position > $1"]
+    values: list[Any] = [after, limit]
+    if until is not None:
+        values.append(until)
+        conditions.append("position <= $3")
     for column in ("aggregate_type", "aggregate_id", "event_type"):
         wanted = getattr(only, column)
         if wanted is not None:
