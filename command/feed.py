@@ -8,7 +8,6 @@ Guarantees, to a consumer that keeps the last position that it has handled:
 - An event is told as it was written, in the schema version that it was written in (``dataschema``).
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import ExitStack
@@ -207,7 +206,7 @@ async def _streamed(feed: EventFeed, listener: Listener, page: Page, only: Filte
             page = await feed.watch.page(page.scanned, _STREAMED_AT_ONCE, only)
         except DRIVER_ERRORS:
             # The log will be back, and the stream still knows where it was.
-            await asyncio.sleep(_AFTER_ERROR_SECONDS)
+            await listener.pause(_AFTER_ERROR_SECONDS)
             page = Page((), page.scanned, is_end=False)
 
 

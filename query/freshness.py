@@ -28,6 +28,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     as_of: datetime | None = None
     parked_sequences: int = 0
+    unparked: int | None = None
+    """How often dead letters were settled: that changes documents without a change of the position."""
 
     def sees(self, transaction_id: int) -> bool:
         """Whether the view includes what this Postgres transaction wrote."""

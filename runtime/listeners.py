@@ -12,7 +12,7 @@ Guarantees:
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from runtime.problems import Problem
 
@@ -27,12 +27,12 @@ class Listener:
         self._woken = asyncio.Event()
         self._woken.set()
         self._leaves_at = asyncio.get_running_loop().time() + min(max(0.0, seconds), LONGEST_STAY_SECONDS)
-        self._is_dismissed = False
+        self._dismissed = asyncio.Event()
 
     @property
     def stays(self) -> bool:
         """Whether there is still time, and nobody has sent everybody away."""
-        return not self._is_dismissed and asyncio.get_running_loop().time() < self._leaves_at
+        return not self._dismissed.is_set() and asyncio.get_running_loop().time() < self._leaves_at
 
     async def woken(self) -> bool:
         """Return at once the first time, then after each wake-up; ``False`` when it is time to leave."""
@@ -40,9 +40,16 @@ class Listener:
             async with asyncio.timeout_at(self._leaves_at):
                 await self._woken.wait()
         except TimeoutError:
+            self.dismiss()  # for good: timers may be early by a clock's tick
             return False
         self._woken.clear()
         return self.stays
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, and no longer than one may stay."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(self._leaves_at, asyncio.get_running_loop().time() + seconds)):
+                await self._dismissed.wait()
 
     def wake(self) -> None:
         """Something has changed."""
@@ -50,7 +57,7 @@ class Listener:
 
     def dismiss(self) -> None:
         """It is time to leave."""
-        self._is_dismissed = True
+        self._dismissed.set()
         self._woken.set()
 
 
