@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore import Filter, Page, watch
+from eventstore import EventLog, Filter, Page, read_page, watch
 from eventstore.log import StoredEvent
 from eventstore.watch import Tail
 
@@ -60,3 +60,34 @@ def test_a_tail_keeps_so_many_events_and_so_many_bytes(monkeypatch: pytest.Monke
     assert (tail.since, tail.until, tail.events) == (9, 9, ())
     assert tail.page(8, 1, Filter()) is None
     assert tail.page(9, 1, Filter()) == Page([], 9, is_end=True)
+
+
+class GrowingLog(EventLog):
+    """A log that has grown by every answer: between any two questions something has happened."""
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+
+    def _grow(self) -> None:
+        self.events.append(an_event(len(self.events) + 1, TYPES[len(self.events) % 5 in (0, 3)]))
+
+    async def head(self) -> int:
+        head = len(self.events)
+        self._grow()
+        return head
+
+    async def between(self, after: int, until: int | None, limit: int, only: Filter) -> Sequence[StoredEvent]:
+        found = from_the_log(self.events[:until], after, limit, only).events
+        self._grow()
+        return found
+
+
+async def test_what_happens_between_two_questions_is_not_taken_for_something_that_was_looked_at() -> None:
+    log, only, after = GrowingLog(), Filter(event_type="B"), 0
+    told: list[int] = []
+    for _ in range(50):
+        page = await read_page(log, after, 3, only)
+        told += [event.position for event in page.events]
+        after = page.scanned
+    assert told == [event.position for event in log.events if event.event_type == "B" and event.position <= after]
+    assert len(told) > 10
