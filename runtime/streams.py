@@ -21,6 +21,8 @@ from runtime.problems import invalid_input
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15
+_HEARTBEAT = b": heartbeat\n"
+"""Without a blank line: there is no event to end, and some readers (httpx-sse) would make an empty one of it."""
 ABORT = "readside.abort"
 """The ASGI extension by which a response cuts its connection; `runtime.serving` provides it."""
 
@@ -47,7 +49,7 @@ class EventStream(EventSourceResponse):
             headers={"Cache-Control": "no-store", **(headers or {})},
             media_type=MEDIA_TYPE,
             ping=HEARTBEAT_SECONDS,
-            ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep="\n"),
+            ping_message_factory=lambda: _HEARTBEAT,  # type: ignore[arg-type,return-value]  # it takes bytes too
             send_timeout=send_timeout_seconds,
             sep="\n",
         )

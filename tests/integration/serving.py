@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -61,3 +62,11 @@ async def served(app: FastAPI) -> AsyncIterator[Served]:
     finally:
         server.should_exit = True
         await running
+
+
+async def refusal(client: httpx.AsyncClient, path: str, **options: Any) -> httpx.Response:
+    """The answer of a stream that is to be refused; one that is not would never end."""
+    async with client.stream("GET", path, **options) as answer:
+        assert answer.status_code != 200, "it was not refused"
+        await answer.aread()
+        return answer

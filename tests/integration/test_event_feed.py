@@ -27,7 +27,7 @@ from eventstore import PendingEvent, Sequencer, append
 from runtime.postgres import make_engine
 from runtime.settings import Settings
 from tests.integration.projecting import a_read_side, projecting, until
-from tests.integration.serving import Served, served
+from tests.integration.serving import Served, refusal, served
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "subscribe.md"
 
@@ -301,18 +301,23 @@ class TestStream:
 
     async def test_an_id_of_no_event_is_refused(self, operator: httpx.AsyncClient) -> None:
         for made_up in ("x", "-1", "1.5", "9" * 30, "١"):
-            answer = await operator.get("/events/stream", headers={b"Last-Event-ID": made_up.encode()})
+            answer = await refusal(operator, "/events/stream", headers={b"Last-Event-ID": made_up.encode()})
 
             assert problem(answer) == (422, "invalid-input")
 
-    async def test_heartbeats_keep_the_connection_alive(
-        self, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    async def test_heartbeats_keep_the_connection_alive_and_are_no_events(
+        self, operator: httpx.AsyncClient, log: Log, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("runtime.streams.HEARTBEAT_SECONDS", 0.05)
+        monkeypatch.setattr("runtime.streams.HEARTBEAT_SECONDS", 0.02)
+        await log.adjust()
 
-        async with operator.stream("GET", "/events/stream") as answer:
-            lines = answer.aiter_lines()
-            assert [await anext(lines) for _ in range(4)] == [": heartbeat", "", ": heartbeat", ""]
+        async with streaming(operator) as reader:
+            assert await reader.positions(1) == [1]
+            async with operator.stream("GET", "/events/stream", params={"after": 1}) as answer:
+                lines = answer.aiter_lines()
+                assert [await anext(lines) for _ in range(3)] == [": heartbeat"] * 3
+            await log.adjust()
+            assert await reader.positions(1) == [2]
 
     async def test_a_token_that_expires_ends_its_stream(
         self, operator: httpx.AsyncClient, log: Log, monkeypatch: pytest.MonkeyPatch
@@ -326,8 +331,8 @@ class TestStream:
     async def test_only_operators_may_listen(self, api: Served) -> None:
         for scope in ("staff", "customer"):
             async with api.client("x", scope) as client:
-                assert (await client.get("/events/stream")).status_code == 403
-                assert (await client.get("/events/stream", headers={"Authorization": ""})).status_code == 401
+                assert (await refusal(client, "/events/stream")).status_code == 403
+                assert (await refusal(client, "/events/stream", headers={"Authorization": ""})).status_code == 401
 
     async def test_streams_outlast_an_outage_of_the_database(self, operator: httpx.AsyncClient, log: Log) -> None:
         await log.adjust()
@@ -352,7 +357,7 @@ class TestSeats:
         asked = waiting(operator)
         async with streaming(operator):
             await listening(api, 2)
-            refused = [await operator.get("/events/stream"), await waiting(operator)]
+            refused = [await refusal(operator, "/events/stream"), await waiting(operator)]
             at_once = await operator.get("/events")
 
         assert [problem(answer) for answer in refused] == [(503, "too-many-listeners")] * 2
@@ -380,7 +385,7 @@ class TestEnds:
             async with asyncio.timeout(60):
                 assert await asyncio.gather(*rests) == [[]] * 50
                 assert [positions(answer) for answer in await asyncio.gather(*polls)] == [[]] * 10
-            assert api.listening == 0
+            await listening(api, 0)
 
     async def test_a_reader_that_takes_nothing_is_dropped(self, settings: Settings, log: Log) -> None:
         await _fill(log)
@@ -389,11 +394,7 @@ class TestEnds:
             with closing(await _deaf_reader(api)):
                 await listening(api, 1)
                 await listening(api, 0)
-
-                async def is_cut() -> bool:
-                    return not api.server.server_state.connections
-
-                await until(is_cut, "the connection to be cut")
+                await until(lambda: _have_gone(api), "the connection to be cut")
 
     async def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(
         self, settings: Settings, log: Log, monkeypatch: pytest.MonkeyPatch
@@ -408,8 +409,9 @@ class TestEnds:
                     return any(one.flow.write_paused for one in connections)  # type: ignore[union-attr]
 
                 await until(is_stuck, "a full socket")
+                api.server.config.timeout_graceful_shutdown = None  # it would cut everybody, sooner or later
                 api.server.should_exit = True
-                await listening(api, 0)
+                await until(lambda: _have_gone(api), "the connection to be cut")
 
 
 class TestSchemas:
@@ -525,6 +527,10 @@ async def test_the_consumer_of_the_how_to_goes_on_where_it_was(api: Served, log:
     second = await consuming
 
     assert first + second == [f"{position} StockAdjusted product/p-1" for position in range(1, 7)]
+
+
+async def _have_gone(api: Served) -> bool:
+    return not api.server.server_state.connections
 
 
 async def _write(log: Log, batches: int) -> None:

@@ -16,7 +16,7 @@ from runtime.settings import Settings
 from tests.integration.projecting import until
 from tests.integration.query.shop import INSTANCES, PLACED_AT, Shop, an_order, token
 from tests.integration.query.test_query_without_mongodb import Wire, wire
-from tests.integration.serving import Served, served
+from tests.integration.serving import Served, refusal, served
 
 __all__ = ["wire"]
 
@@ -149,14 +149,14 @@ class TestOrders:
         await shop.put("order_detail", an_order(member_id="ann"))
 
         async with api.client("ben", "customer") as ben, api.client("ann", "customer") as ann:
-            others, none = await ben.get(ORDER), await ben.get("/orders/none/stream")
+            others, none = await refusal(ben, ORDER), await refusal(ben, "/orders/none/stream")
             assert problem(others) == problem(none) == (404, "not-found")
             assert others.json() == none.json()
             async with streaming(ann, ORDER) as reader:
                 assert await reader.order() == ("1", "PAYMENT_WAITING", 1)
         async with api.client("op", "operator") as operator:
-            assert (await operator.get(ORDER)).status_code == 403
-            assert (await operator.get(ORDER, headers={"Authorization": ""})).status_code == 401
+            assert (await refusal(operator, ORDER)).status_code == 403
+            assert (await refusal(operator, ORDER, headers={"Authorization": ""})).status_code == 401
 
     async def test_a_parked_order_says_so_when_it_is_and_when_it_is_no_longer(
         self, shop: Shop, staff: httpx.AsyncClient
@@ -168,13 +168,14 @@ class TestOrders:
             assert await reader.order() == ("1", "PAYMENT_WAITING", 1)
             said = await reader.next()
             assert (said.event, said.json()) == ("read-model-state", {"read_model_state": "parked"})
+            assert problem(await refusal(staff, ORDER, headers=token(99))) == (503, "read-model-parked")
             orders = shop.database[INSTANCES["order_detail"]]
             await orders.update_one({"_id": "o-1"}, {"$set": {"version": 2}, "$unset": {"_parked": ""}})
             assert await reader.order() == ("2", "PAYMENT_WAITING", 2)
             said = await reader.next()
             assert (said.event, said.json()) == ("read-model-state", {"read_model_state": "current"})
-        parked = await staff.get(ORDER, headers=token(100) | {"Prefer": "wait=0"})
-        assert problem(parked) == (503, "read-model-behind")
+        behind = await refusal(staff, ORDER, headers=token(100) | {"Prefer": "wait=0"})
+        assert problem(behind) == (503, "read-model-behind")
 
     async def test_a_stream_begins_after_what_the_caller_has_done(self, shop: Shop, staff: httpx.AsyncClient) -> None:
         await shop.put("order_detail", an_order())
@@ -207,9 +208,9 @@ class TestOrders:
     async def test_ids_that_this_stream_never_gave_are_refused(self, shop: Shop, staff: httpx.AsyncClient) -> None:
         await shop.put("order_detail", an_order())
         for path, made_up in ((ORDER, "x"), (ORDER, "-1"), (SALES, "1.x"), (SALES, "9" * 40)):
-            assert problem(await staff.get(path, headers={"Last-Event-ID": made_up})) == (422, "invalid-input")
-        assert problem(await staff.get(SALES, params={"granularity": "year"})) == (422, "invalid-input")
-        assert problem(await staff.get(SALES, params={"sort": "x"})) == (422, "invalid-input")
+            assert problem(await refusal(staff, path, headers={"Last-Event-ID": made_up})) == (422, "invalid-input")
+        assert problem(await refusal(staff, SALES, params={"granularity": "year"})) == (422, "invalid-input")
+        assert problem(await refusal(staff, SALES, params={"sort": "x"})) == (422, "invalid-input")
 
 
 class TestSales:
@@ -264,8 +265,8 @@ class TestSales:
 
     async def test_only_staff_may_listen(self, api: Served) -> None:
         async with api.client("ann", "customer") as ann:
-            assert (await ann.get(SALES)).status_code == 403
-            assert (await ann.get(SALES, headers={"Authorization": ""})).status_code == 401
+            assert (await refusal(ann, SALES)).status_code == 403
+            assert (await refusal(ann, SALES, headers={"Authorization": ""})).status_code == 401
 
     async def test_all_who_ask_for_the_same_share_one_query(
         self, shop: Shop, staff: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -307,12 +308,12 @@ class TestEverybody:
             async with streaming(staff, ORDER) as order, streaming(staff, SALES) as sold:
                 await asyncio.gather(order.next(), sold.next())
                 for path in (ORDER, SALES):
-                    assert problem(await staff.get(path)) == (503, "too-many-listeners")
+                    assert problem(await refusal(staff, path)) == (503, "too-many-listeners")
                 assert (await staff.get("/orders/o-1")).status_code == 200
             await _listening(api, 0)
             async with streaming(staff, ORDER) as order:
                 await order.next()
-                assert (await staff.get("/orders/none/stream")).status_code == 404
+                assert (await refusal(staff, "/orders/none/stream")).status_code == 404
                 assert api.listening == 1
 
     async def test_streams_end_with_the_process(self, query_settings: Settings, shop: Shop) -> None:
@@ -323,7 +324,7 @@ class TestEverybody:
                 await asyncio.gather(*(reader.next() for reader in readers))
                 api.server.should_exit = True
                 assert await asyncio.gather(*(reader.rest() for reader in readers)) == [[]] * 50
-            assert api.listening == 0
+            await _listening(api, 0)
 
     async def test_streams_end_when_their_token_does(
         self, shop: Shop, staff: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -351,7 +352,7 @@ class TestEverybody:
             await wire.cut()
             await change(shop, 2, "PREPARING")
             await sell(shop, 11)
-            assert problem(await staff.get(ORDER)) == (503, "unavailable")
+            assert problem(await refusal(staff, ORDER)) == (503, "unavailable")
             await wire.mend()
             assert await order.order() == ("2", "PREPARING", 2)
             await sold.sales_until(1)
