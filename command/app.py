@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from command import feed
+from command import event_schemas, feed
 from command.bootstrap import before_commit_handlers, neighbours_of_ordering
 from command.catalog import routes as catalog_routes
 from command.edge import WriteSide, install_refusal_handlers
@@ -15,9 +15,10 @@ from command.members import routes as members_routes
 from command.members.throttle import Throttle
 from command.ordering import routes as ordering_routes
 from command.unit_of_work import Transactions
-from eventstore import Doorbell, EventLog
+from eventstore import Doorbell, EventLog, LogWatch
 from runtime.consistency import ConsistencyTokens
 from runtime.http import make_app
+from runtime.listeners import Listeners
 from runtime.postgres import make_engine, postgres_url
 from runtime.settings import Settings
 from runtime.tokens import Tokens
@@ -37,13 +38,15 @@ def create_app(settings: Settings) -> FastAPI:
         async with _event_log(settings) as log, Doorbell(url) as doorbell, sweeping(engine):
             deployment_id = await log.deployment_id()
             secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
-            app.state.event_log = log
+            watch = LogWatch(log, app.state.listeners)
+            app.state.event_feed = feed.EventFeed(log, watch, app.state.listeners)
             app.state.write_side = WriteSide(
                 Transactions(engine, before_commit_handlers(), doorbell),
                 ConsistencyTokens(deployment_id),
                 IdempotencyKeys(deployment_id=deployment_id, secret=secret),
             )
-            yield
+            async with watch.watching():
+                yield
         await engine.dispose()
 
     async def postgres_answers() -> None:
@@ -59,8 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.tokens = Tokens(settings)
     app.state.neighbours = neighbours_of_ordering()
+    app.state.listeners = Listeners(settings.most_listeners)
     app.state.throttle = Throttle(settings)
     install_refusal_handlers(app)
-    for module in (members_routes, catalog_routes, ordering_routes, feed):
+    for module in (members_routes, catalog_routes, ordering_routes, event_schemas, feed):
         app.include_router(module.router)
     return app

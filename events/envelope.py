@@ -1,7 +1,8 @@
 """What every event is wrapped in, and the registry from its name and version to its class.
 
 An event class is written once and never edited after it was published: a changed shape gets a new ``version``, and
-an `upcaster` lifts the stored payloads of the old one. Readers only ever see the newest.
+an `upcaster` lifts the stored payloads of the old one. Views only ever see the newest; the event feed tells an event in
+the version that it was written in. So the shape of every version that was ever published stays known, see `shapes`.
 """
 
 from collections.abc import Callable
@@ -52,6 +53,7 @@ class Envelope(Value, frozen=True):
 _types: dict[str, type[DomainEvent]] = {}
 _aggregate_types: dict[str, str] = {}
 _decoders: dict[tuple[str, int], Callable[[str | bytes], DomainEvent]] = {}
+_shapes: dict[tuple[str, int], type[Value]] = {}
 _upcasters: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
@@ -65,18 +67,31 @@ def published(aggregate_type: str) -> Callable[[type[E]], type[E]]:
         _types[name] = cls
         _aggregate_types[name] = aggregate_type
         _decoders[name, cls.schema_version] = msgspec.json.Decoder(cls).decode
+        _shapes[name, cls.schema_version] = cls
         return cls
 
     return register
 
 
-def upcaster(event_type: str, from_version: int) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], None]:
-    """Decorator: a pure function from the payload of ``from_version`` to that of the next version."""
+def upcaster(
+    event_type: str, from_version: int, *, shape: type[Value]
+) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], None]:
+    """Decorator: a pure function from the payload of ``from_version`` to that of the next version.
+
+    ``shape`` is the event's class as it was in ``from_version``, kept under another name: what was published once
+    stays documented.
+    """
 
     def register(lift: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         _upcasters[event_type, from_version] = lift
+        _shapes[event_type, from_version] = shape
 
     return register
+
+
+def shapes() -> dict[tuple[str, int], type[Value]]:
+    """The shape of the payload of every event and version that was ever published."""
+    return dict(sorted(_shapes.items()))
 
 
 def event_types() -> dict[str, type[DomainEvent]]:
@@ -86,7 +101,12 @@ def event_types() -> dict[str, type[DomainEvent]]:
 
 def aggregate_type_of(event: DomainEvent) -> str:
     """The kind of aggregate that an event belongs to."""
-    return _aggregate_types[type(event).__name__]
+    return aggregate_type_named(type(event).__name__)
+
+
+def aggregate_type_named(event_type: str) -> str:
+    """The kind of aggregate that events of this name belong to."""
+    return _aggregate_types[event_type]
 
 
 def aggregate_types() -> set[str]:

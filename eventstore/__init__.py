@@ -26,16 +26,20 @@ from eventstore.log import EventLog
 from eventstore.outbox import PendingEvent, append
 from eventstore.sequencer import Sequenced, Sequencer
 from eventstore.stored import Filter, StoredEvent
+from eventstore.watch import LogWatch, Page, read_page
 
 __all__ = [
     "ArchiveUnavailable",
     "Doorbell",
     "EventLog",
     "Filter",
+    "LogWatch",
+    "Page",
     "PendingEvent",
     "Sequenced",
     "Sequencer",
     "StoredEvent",
     "append",
     "listen",
+    "read_page",
 ]

@@ -65,7 +65,14 @@ class EventLog:
 
     async def get(self, after: int, limit: int, only: Filter | None = None) -> Sequence[StoredEvent]:
         """At most ``limit`` events with a position above ``after``, in order. Raises `ArchiveUnavailable`."""
-        return await self._read(after, _LAST, limit, only.conditions() if only is not None else {})
+        return await self.between(after, _LAST, limit, only)
+
+    async def between(self, after: int, until: int, limit: int, only: Filter | None = None) -> Sequence[StoredEvent]:
+        """At most ``limit`` of these events, with a position above ``after`` and up to ``until``, in order.
+
+        Raises `ArchiveUnavailable`.
+        """
+        return await self._read(after, until, limit, only.conditions() if only is not None else {})
 
     async def of_types(self, types: Sequence[str], after: int, until: int, limit: int) -> Sequence[StoredEvent]:
         """At most ``limit`` events of these types, above ``after`` and up to ``until``, in order.

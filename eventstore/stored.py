@@ -26,6 +26,19 @@ class Filter(Value, frozen=True):
         }
         return {column: [wanted] for column, wanted in columns.items() if wanted is not None}
 
+    def matches(self, event: "StoredEvent") -> bool:
+        """Whether it is one of these."""
+        return (
+            self.aggregate_id in (None, event.aggregate_id)
+            and self.event_type in (None, event.event_type)
+            and self.aggregate_type in (None, event.aggregate_type)
+        )
+
+    @property
+    def needs_scan(self) -> bool:
+        """Whether no index knows where these are."""
+        return self.aggregate_type is not None and self.aggregate_id is None and self.event_type is None
+
 
 class StoredEvent(Value, frozen=True):
     """A row of the log with its payload as it was stored: JSON text, not decoded."""

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 import pymongo
 from fastapi import FastAPI
 
-from query import members, orders, products, projections, statistics
+from query import members, order_stream, orders, products, projections, sales_stream, statistics
 from query.edge import install_store_handlers
 from query.follower import Follower
+from query.live import LiveViews
 from query.loader import Loader
 from query.reading import ReadModels
 from runtime.errors import ReadsideError
 from runtime.http import make_app
+from runtime.listeners import Listeners
 from runtime.mongo import mongo_database
 from runtime.settings import Settings
 from runtime.tokens import Tokens
@@ -31,7 +33,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with follower:
+        app.state.live = LiveViews(database, follower, app.state.listeners)
+        async with follower, app.state.live.watching():
             app.state.read_models = ReadModels(database, follower, Loader(database))
             yield
         # Closing says goodbye to the server, and waits for it.
@@ -56,8 +59,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         checks={"MongoDB": mongodb_answers, "views": views_are_served},
     )
+    app.state.settings = settings
     app.state.tokens = Tokens(settings)
+    app.state.listeners = Listeners(settings.most_listeners)
     install_store_handlers(app)
-    for module in (orders, statistics, products, members, projections):
+    for module in (orders, order_stream, statistics, sales_stream, products, members, projections):
         app.include_router(module.router)
     return app

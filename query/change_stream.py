@@ -18,12 +18,17 @@ _LONGEST_SILENCE_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 
 
-async def batches_of_changes(database: Database, collections: Sequence[str]) -> AsyncGenerator[list[Change], None]:
+async def batches_of_changes(
+    database: Database, collections: Sequence[str], *, ids_only: bool = False
+) -> AsyncGenerator[list[Change], None]:
     """What changes from now on; empty batches while nothing does, the first of them as soon as the stream is open.
 
+    ``ids_only``: that a document changed, not how.
     Raises what the driver raises, and `TimeoutError` when the server does not answer.
     """
-    pipeline = [{"$changeStream": {}}, {"$match": {"ns.coll": {"$in": list(collections)}}}]
+    pipeline: list[dict[str, Any]] = [{"$changeStream": {}}, {"$match": {"ns.coll": {"$in": list(collections)}}}]
+    if ids_only:
+        pipeline.append({"$project": {"operationType": 1, "ns": 1, "documentKey": 1}})
     # A cursor belongs to the session that opened it.
     async with await database.client.start_session() as session:
 

@@ -8,12 +8,17 @@ from pydantic import StringConstraints
 from pymongo.errors import OperationFailure, PyMongoError
 from starlette.responses import Response
 
+from query.live import LiveViews
 from query.reading import unavailable
 from runtime.access import requires
-from runtime.problems import MEDIA_TYPE
+from runtime.problems import MEDIA_TYPE, Problem
+from runtime.streams import LAST_EVENT_ID, documented_stream
 from runtime.tokens import Caller
 
 log = structlog.get_logger()
+
+STORE_ERRORS = (PyMongoError, TimeoutError, Problem)
+"""What reading raises while MongoDB is away; the problem says that the views cannot be read, or are not made."""
 
 Staff = Annotated[Caller, Depends(requires("staff"))]
 CustomerOrStaff = Annotated[Caller, Depends(requires("customer", "staff"))]
@@ -84,6 +89,27 @@ def documented(*statuses: int, if_none_match: bool = False) -> dict[str, Any]:
         responses[status] = {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {}}}
     parameters = [*_CONSISTENCY, _IF_NONE_MATCH] if if_none_match else _CONSISTENCY
     return {"responses": responses, "openapi_extra": {"parameters": parameters}}
+
+
+def documented_live(description: str, *statuses: int) -> dict[str, Any]:
+    """The same for a stream of what a view holds."""
+    told = documented(*statuses)
+    told["responses"][200] = {**documented_stream(description), "headers": _FRESHNESS}
+    told["responses"][503] = {
+        "description": f"{_PROBLEMS[503]}; `too-many-listeners`: too many listen already",
+        "content": {MEDIA_TYPE: {}},
+    }
+    told["openapi_extra"] = {"parameters": [*_CONSISTENCY, LAST_EVENT_ID]}
+    return told
+
+
+def live_of(request: Request) -> LiveViews:
+    """What this process has for those who listen."""
+    live: LiveViews = request.app.state.live
+    return live
+
+
+Live = Annotated[LiveViews, Depends(live_of)]
 
 
 def install_store_handlers(app: FastAPI) -> None:

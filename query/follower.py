@@ -99,6 +99,10 @@ class Follower:
                 return True
         return False
 
+    async def changed(self) -> None:
+        """Return after the next change."""
+        await self._changed.wait()
+
     async def _follow(self) -> None:
         failures = 0
         while True:

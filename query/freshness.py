@@ -32,6 +32,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime | None = None
     parked_sequences: int = 0
     updated_at: datetime | None = None
+    unparked: int | None = None
+    """How often dead letters were settled: that changes documents without a change of the position."""
 
     def sees(self, transaction_id: int) -> bool:
         """Whether the view includes what this Postgres transaction wrote."""

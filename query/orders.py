@@ -19,7 +19,7 @@ from query.edge import Cursor, CustomerOrStaff, Id, Limit, Status, documented
 from query.etags import etag_of, matches
 from query.loader import StoredDocument
 from query.pages import after, page
-from query.reading import PRIVATE, RequestReads
+from query.reading import PRIVATE, Reading, RequestReads
 from query.rendering import is_parked, list_item, renamed
 from query.times import Moment, read_moment
 from runtime.clock import rfc3339
@@ -103,9 +103,7 @@ async def list_orders(
 async def order_detail(order_id: Id, caller: CustomerOrStaff, reads: RequestReads, request: Request) -> Response:
     """The order as its buyer and the shop's staff see it."""
     reading = await reads.of(VIEW)
-    order = await reading.find(VIEW, order_id)
-    if order is None or not _may_see(caller, order):
-        raise reading.not_found("order")
+    order = await visible_order(reading, order_id, caller)
     etag = etag_of(order["version"])
     headers = {**PRIVATE, "ETag": etag}
     parked = is_parked(order)
@@ -145,6 +143,14 @@ async def orders(
             lambda item: cursors.mint(item["placed_at"], item["order_id"]),
         )
     )
+
+
+async def visible_order(reading: Reading, order_id: str, caller: Caller) -> StoredDocument:
+    """The order, if there is one and this caller may see it. Raises a `Problem`, the same for both."""
+    order = await reading.find(VIEW, order_id)
+    if order is None or not _may_see(caller, order):
+        raise reading.not_found("order")
+    return order
 
 
 def _may_see(caller: Caller, order: StoredDocument) -> bool:

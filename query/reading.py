@@ -7,6 +7,7 @@ it after the read would promise effects that the document may lack.
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,12 +20,15 @@ from starlette.responses import Response
 from query.follower import Follower
 from query.freshness import Checkpoint, LogState, lag_seconds
 from query.loader import Loader, StoredDocument
-from query.preferences import DEFAULT_WAIT_SECONDS, wait_seconds
 from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import Database
+from runtime.preferences import wait_seconds
 from runtime.problems import Problem, invalid_input
+
+DEFAULT_WAIT_SECONDS = 2
+LONGEST_WAIT_SECONDS = 30
 
 _tokens_of = lru_cache(maxsize=4)(ConsistencyTokens)
 
@@ -83,23 +87,28 @@ class Reading:
         """The collection of the instance that is served."""
         return self._models.database[self._checkpoints[view].instance]
 
+    def checkpoint(self, view: str) -> Checkpoint:
+        """How far the view had come before it was read."""
+        return self._checkpoints[view]
+
     def as_of(self, view: str) -> datetime | None:
         """When the last event that the view is known to include was recorded."""
         return self._checkpoints[view].as_of
 
     def answer(self, content: Any, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> Response:
         """200 with the freshness of what was read."""
-        return Response(json_bytes(content), 200, self._every(headers, parked), "application/json")
+        return Response(json_bytes(content), 200, self.all_headers(headers, parked=parked), "application/json")
 
     def not_modified(self, headers: Mapping[str, str], *, parked: bool = False) -> Response:
         """304, as fresh as the 200 would have been."""
-        return Response(None, 304, self._every(headers, parked))
+        return Response(None, 304, self.all_headers(headers, parked=parked))
 
     def not_found(self, what: str) -> Problem:
         """404 for what does not exist or is not the caller's to see; fresh up to here, it is not there *yet*."""
         return Problem(404, "not-found", f"There is no such {what}.", headers=self.headers)
 
-    def _every(self, headers: Mapping[str, str], parked: bool) -> dict[str, str]:
+    def all_headers(self, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> dict[str, str]:
+        """These, and the freshness. Raises a `Problem` where a parked document is to satisfy the caller's token."""
         if parked and self._has_token:
             # What the checkpoint has seen is not in this document: it satisfies no token.
             raise self._parked()
@@ -117,7 +126,7 @@ class Reads:
     def __init__(self, request: Request) -> None:
         self.models: ReadModels = request.app.state.read_models
         self._token = request.headers.get("consistency-token")
-        self._wait = wait_seconds(request.headers.getlist("prefer"))
+        self._wait = wait_seconds(request.headers.getlist("prefer"), longest=LONGEST_WAIT_SECONDS)
 
     async def of(self, *views: str) -> Reading:
         """Read these views, after the command of the caller's token. Raises `Problem`."""
@@ -127,6 +136,12 @@ class Reads:
         if len(built) < len(views):
             raise _not_made()
         return Reading(self.models, built, log, self._applied(), now(), has_token=self._token is not None)
+
+    def without_token(self) -> "Reads":
+        """Of the same caller, who has seen by now what they have done."""
+        reads = copy(self)
+        reads._token = reads._wait = None
+        return reads
 
     async def log_seen_by(self, *views: str) -> LogState:
         """The log as it was last told, when these views have seen the command of the caller's token."""

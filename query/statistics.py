@@ -53,22 +53,7 @@ async def sales_per_period(
 ) -> Response:
     """Rows by period and key; weeks and months at the edges hold only the days in the range."""
     reading = await reads.of(VIEW)
-    first, last = _range(reading, first_day, last_day)
-    query = SalesQuery(first, last, granularity, group_by)
-    if granularity == "hour" and query.days > MOST_DAYS_BY_HOUR:
-        raise invalid_input((["query", "from"], f"at most {MOST_DAYS_BY_HOUR} days by the hour"))
-    with pymongo.timeout(_PATIENCE_SECONDS):
-        rows, totals = await _rows_and_totals(reading.collection(VIEW), query)
-    return reading.answer(
-        {
-            "granularity": granularity,
-            "time_zone": reading.log.time_zone,
-            "currency": reading.log.currency,
-            "rows": rows,
-            "totals": totals,
-            "as_of": _as_of(reading),
-        }
-    )
+    return reading.answer(await sales_answer(reading, sales_query(reading, first_day, last_day, granularity, group_by)))
 
 
 @router.get("/products", response_model=BestSellers, summary="Best sellers", **documented(401, 403))
@@ -98,14 +83,38 @@ async def best_sellers(
     )
 
 
-async def _rows_and_totals(statistics: Statistics, query: SalesQuery) -> tuple[msgspec.Raw, Row]:
+def sales_query(
+    reading: Reading, first_day: str | None, last_day: str | None, granularity: Granularity, group_by: Group
+) -> SalesQuery:
+    """What a caller asks for, of the days that it means today. Raises a `Problem`."""
+    query = SalesQuery(*_range(reading, first_day, last_day), granularity, group_by)
+    if granularity == "hour" and query.days > MOST_DAYS_BY_HOUR:
+        raise invalid_input((["query", "from"], f"at most {MOST_DAYS_BY_HOUR} days by the hour"))
+    return query
+
+
+async def sales_answer(reading: Reading, query: SalesQuery, *, most_rows: int = MOST_ROWS) -> Row:
+    """The answer, with its rows rendered. Raises a `Problem` where there are too many."""
+    with pymongo.timeout(_PATIENCE_SECONDS):
+        rows, totals = await _rows_and_totals(reading.collection(VIEW), query, most_rows)
+    return {
+        "granularity": query.granularity,
+        "time_zone": reading.log.time_zone,
+        "currency": reading.log.currency,
+        "rows": rows,
+        "totals": totals,
+        "as_of": _as_of(reading),
+    }
+
+
+async def _rows_and_totals(statistics: Statistics, query: SalesQuery, most_rows: int) -> tuple[msgspec.Raw, Row]:
     rendered: list[bytes] = []
     sums, count = dict.fromkeys(COUNTERS, 0), 0
     async with _session(statistics, query) as session:
         async for rows in sales.rows(statistics, query, session):
             count += len(rows)
-            if count > MOST_ROWS:
-                raise invalid_input((["query", "from"], f"more than {MOST_ROWS} rows; ask for less at once"))
+            if count > most_rows:
+                raise invalid_input((["query", "from"], f"more than {most_rows} rows; ask for less at once"))
             rendered.append(json_bytes(rows)[1:-1])
             for name in COUNTERS:
                 sums[name] += sum(row[name] for row in rows)

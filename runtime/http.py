@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.errors import ReadsideError
 from runtime.headers import AnswerHeaders
 from runtime.problems import Problem, install_problem_handlers
+from runtime.serving import server_of
 
 BODY_LIMIT = 1024 * 1024
 _READY_TIMEOUT_SECONDS = 2.0
@@ -117,16 +117,7 @@ def _too_large() -> Problem:
 
 async def serve(app: FastAPI, bound: socket.socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; requests that run are finished first."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # uvicorn would believe whatever a local process forwards; see runtime.rate_limits
-        timeout_graceful_shutdown=10,
-        lifespan="on",
-    )
     # What start-up made lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await uvicorn.Server(config).serve(sockets=[bound])
+    await server_of(app).serve(sockets=[bound])

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     """Addresses and networks, with commas, whose ``X-Forwarded-For`` is believed."""
 
+    most_listeners: Annotated[int, Field(ge=1, le=10**6)] = 500
+    """Of one process: calls that wait for events, and open streams, at once."""
+    slow_reader_seconds: Annotated[float, Field(gt=0, le=3600)] = 20
+    """A stream's reader that takes nothing for so long is dropped."""
+
     log_format: Literal["auto", "console", "json", "plain"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -7,6 +7,7 @@ accepts the algorithms of that family only, which is what stops ``none`` and a p
 
 import asyncio
 import json
+import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Caller:
     subject: str
     scopes: frozenset[str]
     name: str | None = None
+    expires_at: float = math.inf
+    """Seconds since 1970: whoever goes on being served for longer is to be served no more."""
 
     def has(self, scope: str) -> bool:
         """Whether the token carries this scope."""
@@ -90,12 +93,14 @@ class Tokens:
         name = claims.get("name")
         if not claims["sub"] or not claims["sub"].isprintable():
             raise jwt.InvalidTokenError("a subject is needed, and one that can be written down")
+        expires_at = float(claims["exp"]) + _CLOCK_SKEW.total_seconds()
         caller = Caller(
             subject=claims["sub"],
             scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
             name=name if isinstance(name, str) and name.isprintable() else None,
+            expires_at=expires_at,
         )
-        self._remember(token, caller, expires_at=float(claims["exp"]) + _CLOCK_SKEW.total_seconds())
+        self._remember(token, caller)
         return caller
 
     async def _claims(self, token: str) -> dict[str, Any]:
@@ -117,12 +122,12 @@ class Tokens:
             options={"require": ["sub", "iss", "aud", "exp"]},
         )
 
-    def _remember(self, token: str, caller: Caller, *, expires_at: float) -> None:
+    def _remember(self, token: str, caller: Caller) -> None:
         # By the whole token, never by a part of it: whatever was not verified is not in here.
         self._remembered.pop(token, None)
         if len(self._remembered) >= _MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[token] = (caller, min(time() + _REMEMBERED_SECONDS, expires_at))
+        self._remembered[token] = (caller, min(time() + _REMEMBERED_SECONDS, caller.expires_at))
 
 
 class _JwkSet:

@@ -3,11 +3,13 @@
 Nothing here sleeps or polls: every question carries the token of the command whose effects it asks about.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
+from httpx_sse import EventSource, connect_sse
 from pydantic import SecretStr
 
 from runtime.settings import Settings
@@ -52,6 +54,11 @@ class Person:
         assert int(answer.headers["Read-Model-Position"]) > 0
         assert float(answer.headers["Read-Model-Lag-Seconds"]) >= 0
         return answer
+
+    def watch(self, path: str, **query: str) -> AbstractContextManager[EventSource]:
+        """Listen to a stream of the query API, from the last command on."""
+        headers = {"Consistency-Token": self.consistency_token, "Prefer": "wait=30"}
+        return connect_sse(self._queries, "GET", path, params=query, headers=headers)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -193,3 +200,24 @@ def test_nobody_sees_the_order_of_another(people: People) -> None:
     emil.consistency_token = dora.consistency_token
     emil.ask(f"/orders/{order_id}", status=404)
     assert emil.ask("/orders").json() == {"items": [], "next_cursor": None}
+
+
+def test_who_watches_sees_an_order_and_the_sales_change_with_each_command(people: People) -> None:
+    staff, (_, fay) = people.staff(), people.member("fay")
+    _registered(staff, "lamp", "light")
+    order_id = _placed(fay, "lamp", 2)
+    staff.consistency_token = fay.consistency_token
+    steps: dict[str, Callable[[], object]] = {
+        "PREPARING": lambda: _paid(fay, order_id),
+        "SHIPPED": lambda: staff.tell("POST", f"/orders/{order_id}/ship", {"carrier": "c", "tracking_number": "1"}),
+        "DELIVERING": lambda: staff.tell("POST", f"/orders/{order_id}/start-delivery", {}),
+        "DELIVERY_COMPLETED": lambda: staff.tell("POST", f"/orders/{order_id}/complete-delivery", {}),
+    }
+    with fay.watch(f"/orders/{order_id}/stream") as order, staff.watch("/statistics/sales/stream") as sales:
+        states, sums = order.iter_sse(), sales.iter_sse()
+        assert next(states).json()["status"] == "PAYMENT_WAITING"
+        sold = next(sums).json()["totals"]["gross_sales"]
+        for status, step in steps.items():
+            step()
+            assert next(state for state in states if state.json()["status"] == status).json()["order_id"] == order_id
+        assert next(moved for moved in sums if moved.json()["totals"]["gross_sales"] == sold + 500)

@@ -24,8 +24,10 @@ def _calls(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> None:
     assert set(_calls(document)) == {
         "/orders/{order_id}",
+        "/orders/{order_id}/stream",
         "/orders",
         "/statistics/sales",
+        "/statistics/sales/stream",
         "/statistics/products",
         "/products",
         "/products/{product_id}",
@@ -37,7 +39,12 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
 
 def test_every_call_tells_its_answer_its_problems_and_how_to_read_ones_own_writes(document: dict[str, Any]) -> None:
     for path, call in _calls(document).items():
-        assert "$ref" in call["responses"]["200"]["content"]["application/json"]["schema"], path
+        content = call["responses"]["200"]["content"]
+        if path.endswith("/stream"):
+            assert list(content) == ["text/event-stream"], path
+            assert "Last-Event-ID" in {parameter["name"] for parameter in call["parameters"]}, path
+        else:
+            assert "$ref" in content["application/json"]["schema"], path
         assert {"400", "422", "503"} <= set(call["responses"]), path
         assert {"Consistency-Token", "Prefer"} <= {parameter["name"] for parameter in call["parameters"]}, path
 

@@ -1,10 +1,7 @@
-"""``Prefer: wait=N`` of RFC 7240: how long a caller would wait for what it has just done."""
+"""``Prefer: wait=N`` of RFC 7240: how long a caller would wait for an answer."""
 
 import re
 from collections.abc import Iterable
-
-DEFAULT_WAIT_SECONDS = 2
-LONGEST_WAIT_SECONDS = 30
 
 # Commas and semicolons inside a quoted string separate nothing.
 _PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
@@ -12,10 +9,11 @@ _WAIT = re.compile(r'\s*wait\s*=\s*(?:"(?P<quoted>\d+)"|(?P<plain>\d+))\s*(?:;.*
 _IS_WAIT = re.compile(r"\s*wait\s*(?:[=;]|$)", re.IGNORECASE)
 
 
-def wait_seconds(headers: Iterable[str]) -> int | None:
-    """The wait that is asked for, at most 30 seconds; ``None`` where none is, or none that can be understood.
+def wait_seconds(headers: Iterable[str], *, longest: int) -> int | None:
+    """The wait that is asked for, at most ``longest`` (below 10,000 seconds).
 
-    Of several the first counts. Every other preference is ignored, as a preference may be.
+    ``None`` where none is asked for, or none that can be understood. Of several the first counts. Every other
+    preference is ignored, as a preference may be.
     """
     for preference in _PREFERENCE.findall(",".join(headers)):
         if _IS_WAIT.match(preference):
@@ -24,5 +22,5 @@ def wait_seconds(headers: Iterable[str]) -> int | None:
                 return None
             # Longer than any wait there is, and too long for int() to be cheap.
             digits = (found["quoted"] or found["plain"]).lstrip("0")
-            return LONGEST_WAIT_SECONDS if len(digits) > 4 else min(int(digits or "0"), LONGEST_WAIT_SECONDS)
+            return longest if len(digits) > 4 else min(int(digits or "0"), longest)
     return None
