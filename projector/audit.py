@@ -127,20 +127,21 @@ class Audit:
         try:
             owned = await self._owned()
             for name in self._watched.keys() - owned.keys():
-                self._let_go(name)
+                self._rest(name)
             for name, instance in owned.items():
                 await self._look_at(self._views[name], instance)
             if self._reconcile is not None and self._reconcile.projection in owned:
                 await self._compare_totals(self._reconcile)
             else:
                 metrics.RECONCILED.clear()  # whoever owns it now tells
+                self._reconciled_next = 0.0
         except (PyMongoError, *DRIVER_ERRORS) as error:
             log.debug("no audit", error=f"{type(error).__name__}: {error}"[:300])
 
     def close(self) -> None:
         """Let everything go."""
-        for name in list(self._watched):
-            self._let_go(name)
+        for name in self._watched:
+            self._rest(name)
 
     async def _owned(self) -> dict[str, str]:
         entries = await self._registry.entries()
@@ -150,8 +151,9 @@ class Audit:
             if runner.state == "active" and runner.name in entries and entries[runner.name].active == runner.instance
         }
 
-    def _let_go(self, name: str) -> None:
-        self._watched.pop(name).end_lap()
+    def _rest(self, name: str) -> None:
+        # What differs is remembered: an owner stands by for a moment whenever something was healed.
+        self._watched[name].end_lap()
         metrics.DRIFT.labels(name).set(0)  # whoever owns it now tells
 
     async def _look_at(self, view: View, instance: str) -> None:
