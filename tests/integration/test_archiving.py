@@ -283,7 +283,7 @@ async def test_readers_see_no_gap_while_partitions_come_and_go(url: str, folder:
         return rounds
 
     readers = [asyncio.create_task(keep_reading(random.Random(number))) for number in range(3)]
-    for _ in range(6):
+    for _ in range(4):
         assert await archive(url, folder, EVENTS) == 3
         assert await restore(url, folder) == 3
     over.set()
