@@ -14,7 +14,8 @@ RUN uv pip install --no-cache --compile-bytecode --no-deps --build-constraints r
 
 FROM python:3.13-slim
 
-RUN useradd --system --no-create-home --uid 10001 readside
+RUN useradd --system --no-create-home --uid 10001 readside \
+    && install --directory --owner=readside /archive # a volume takes its owner from here
 COPY --from=build /readside/.venv /readside/.venv
 WORKDIR /readside
 ENV PATH=/readside/.venv/bin:$PATH READSIDE_HOST=0.0.0.0 READSIDE_LOG_FORMAT=json PYTHONUNBUFFERED=1

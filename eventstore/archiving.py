@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 """Told how many events are done, of how many."""
 
 _LOCK_KEY = 0x61_72_63_68  # "arch"
-_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 50, 0.2
+_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.2
 # Whoever waits for this lock makes every reader wait behind it: ask shortly, and again.
 _EXCLUSIVE_LOCK_TIMEOUT = "200ms"
 _EXCLUSIVE_PATIENCE_SECONDS = 600.0

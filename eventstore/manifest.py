@@ -11,6 +11,7 @@ from events.values import Value
 from eventstore.archives import Segment
 from eventstore.parquet import SCHEMA_VERSION
 from runtime.clock import rfc3339
+from runtime.errors import ReadsideError
 
 _ADD = """
 INSERT INTO event_archives (first_position, last_position, partition, file, bytes, sha256, events, schema_version,
@@ -25,6 +26,13 @@ SELECT first_position, last_position, partition, file, bytes, sha256, events, sc
        first_recorded_at, last_recorded_at, archived_at
   FROM event_archives ORDER BY first_position
 """
+
+
+class NoBeginningError(ReadsideError):
+    """What is archived must always be a beginning of the log; the caller's transaction must not commit."""
+
+    def __init__(self, segment: Segment) -> None:
+        super().__init__(f"position {segment.first:,} is not the next one to archive; nothing was done")
 
 
 class Line(Value, frozen=True):
@@ -46,11 +54,12 @@ async def lines(connection: Any) -> list[Line]:
 
 
 async def add(connection: Any, line: Line, first_recorded_at: datetime, last_recorded_at: datetime) -> None:
-    """In the caller's transaction, which takes the partition out of the log."""
+    """In the caller's transaction, which takes the partition out of the log. Raises `NoBeginningError`."""
     segment = line.segment
     named = segment.first, segment.last, line.partition, segment.file, segment.size, segment.sha256
     added = await connection.fetchval(_ADD, *named, SCHEMA_VERSION, first_recorded_at, last_recorded_at)
-    assert added == segment.first, "archived is always a beginning of the log"
+    if added is None:
+        raise NoBeginningError(segment)
     await connection.execute(_CHANGED)
 
 

@@ -13,6 +13,7 @@ from tests.unit.views.given import MOMENT
 
 SIZE = 100
 ROW_GROUP = 30
+_STEP = 23
 
 
 async def small_partitions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,12 +28,12 @@ async def small_partitions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def fill(url: str, count: int) -> None:
-    """So many events of some members; the sequencer marks every seventh one with a snapshot."""
+    """So many events of some members; the sequencer marks the last one of each step with a snapshot."""
     engine = make_engine(url, "test writer", pool_size=1)
     sequencer = Sequencer(url)
     versions: dict[str, int] = {}
-    for first in range(0, count, 7):
-        await _append(engine, versions, range(first, min(count, first + 7)))
+    for first in range(0, count, _STEP):
+        await _append(engine, versions, range(first, min(count, first + _STEP)))
         await sequencer.sequence()
     await sequencer.close()
     await engine.dispose()
