@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
-from command.documented import problems
 from command.edge import Id, Operator
 from events.envelope import aggregate_types, event_types
 from eventstore import EventLog, Filter
 from eventstore.log import StoredEvent
 from runtime.clock import rfc3339
+from runtime.openapi import problems
 
 router = APIRouter(tags=["events"])
 

@@ -24,7 +24,8 @@ from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import Database
-from runtime.problems import Problem, invalid_input
+from runtime.parameters import only_known_parameters
+from runtime.problems import Problem
 
 _tokens_of = lru_cache(maxsize=4)(ConsistencyTokens)
 
@@ -164,19 +165,11 @@ class Reads:
 
 
 async def _reads(request: Request) -> Reads:
-    if request.scope["query_string"]:
-        _refuse_unknown_parameters(request)
+    await only_known_parameters(request)
     return Reads(request)
 
 
 RequestReads = Annotated[Reads, Depends(_reads)]
-
-
-def _refuse_unknown_parameters(request: Request) -> None:
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise invalid_input(*((["query", name], "this call has no such parameter") for name in unknown))
 
 
 def decimal(seconds: float) -> str:
