@@ -1,6 +1,7 @@
 """The commands that run one process each: the command API, the query API, the projector."""
 
 import importlib
+import signal
 from typing import Annotated
 
 import typer
@@ -46,7 +47,9 @@ def _serve(process: str, module: str, host: str | None, port: int, *, postgres: 
             await refuse_standalone(settings)
         await serve(app, held)
 
+    # uvicorn finishes what is running and then passes the signal on: having done as told is no failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         uvloop.run(run())
     except KeyboardInterrupt:
-        return  # uvicorn has finished what was running, and passes the signal on
+        return

@@ -3,7 +3,15 @@
 Not for streams: theirs has no end.
 """
 
+from collections.abc import MutableMapping
+from typing import Any
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def has_head(scope: MutableMapping[str, Any]) -> bool:
+    """Whether HEAD is answered where GET is."""
+    return not scope["path"].endswith("/stream")
 
 
 class HeadAsGet:
@@ -13,7 +21,7 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].endswith("/stream"):
+        if scope["type"] != "http" or scope["method"] != "HEAD" or not has_head(scope):
             await self._app(scope, receive, send)
             return
 

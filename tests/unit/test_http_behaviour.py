@@ -149,6 +149,7 @@ class TestOtherOrigins:
             ]
 
         assert [answer.status_code for answer in answers] == [405, 200]
+        assert answers[0].headers["allow"] == "GET, HEAD"
         assert not [name for answer in answers for name in answer.headers if name.startswith("access-control")]
 
     async def test_those_that_are_configured_may_and_no_other(self) -> None:
