@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         "The write side: members, catalog, ordering, and the event log to pull from.",
         lifespan=lifespan,
         checks={"Postgres": postgres_answers},
+        cors_origins=settings.allowed_origins,
     )
     app.state.settings = settings
     app.state.tokens = Tokens(settings)

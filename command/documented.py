@@ -5,23 +5,31 @@ Headers are read from the request where they are needed: declared as parameters 
 
 from typing import Any
 
+from pydantic import ConfigDict
+
 from command.idempotency import LONGEST_KEY
-from runtime.problems import MEDIA_TYPE
+from runtime.openapi import problems
+
+# Of Latin-1, which is all that a header holds; space around it is not part of it.
+_VISIBLE = r"\x21-\x7e\xa1-\xac\xae-\xff"
+_PRINTABLE = rf"^[{_VISIBLE}]([ {_VISIBLE}]*[{_VISIBLE}])?$"
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": _PRINTABLE},
+    "example": "01a1fd9a-0f1b-7755-bf54-6e41f8a8e764",
     "description": "Any string of your own, new for each command. The same key with the same body within 24 hours "
     "gives the first answer again, with `Idempotent-Replayed: true`, and has no effect. Refusals are not kept: sent "
     "again, the command is decided afresh. Best a random UUID, above all where there is no token.",
 }
+_ETAGS = r'^(\*|(W/)?"[\x21\x23-\x7e]*"(, *(W/)?"[\x21\x23-\x7e]*")*)$'
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": _ETAGS},
     "example": '"3"',
     "description": "The `ETag` of what you have seen, several with commas, or `*`: 412 `stale-version`, and nothing "
     "done, where it has changed since. Without it the command counts on whatever is there.",
@@ -30,8 +38,9 @@ _REQUEST_ID = {
     "name": "X-Request-Id",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "maxLength": 128},
-    "description": "Comes back in the answer, and is the correlation id of the events. One is made where none is sent.",
+    "schema": {"type": "string"},
+    "description": "Comes back in the answer, and is the correlation id of the events. One is made where none is sent, "
+    "or one that is longer than 128 characters or unfit for a log.",
 }
 _ANSWER_HEADERS = {
     "ETag": {"description": "The new version, in quotes; for `If-Match`.", "schema": {"type": "string"}},
@@ -43,46 +52,13 @@ _ANSWER_HEADERS = {
         "description": "This is the first answer again; nothing was done now.",
         "schema": {"type": "string", "enum": ["true"]},
     },
-    "X-Request-Id": {"description": "The request's, or one that was made for it.", "schema": {"type": "string"}},
 }
 _LOCATION = {"Location": {"description": "Where the query API serves it.", "schema": {"type": "string"}}}
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-
-PROBLEM = {
-    "title": "Problem",
-    "description": "RFC 9457; every slug is explained in docs/errors.md",
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "pattern": "^/problems/[a-z-]+$"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["loc", "msg"],
-                "properties": {
-                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
-                    "msg": {"type": "string"},
-                },
-            },
-        },
-    },
-}
 
 
-def problems(slugs_by_status: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Responses that are problems; the text names their slugs."""
-    return {
-        status: {
-            "description": text,
-            "content": {MEDIA_TYPE: {"schema": PROBLEM}},
-            **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
-        }
-        for status, text in sorted(slugs_by_status.items())
-    }
+def example(**fields: Any) -> ConfigDict:
+    """Model configuration: what such a body may look like."""
+    return ConfigDict(json_schema_extra={"example": fields})
 
 
 def command(
@@ -99,11 +75,12 @@ def command(
     ``rules`` and ``invalid`` list the slugs of 409 and 422 that are this command's own; ``makes``: it makes something
     new; ``token``: it needs one; ``limited``: it may come too often.
     """
-    told = {
+    told: dict[int, str] = {
         409: ", ".join(
             part for part in (rules, "`request-in-progress`", "" if makes else "`concurrent-update`") if part
         ),
-        412: "`stale-version`: it is not, or no longer, at a version that `If-Match` names",
+        412: "`stale-version`: "
+        + ("there is nothing yet that `If-Match` could name" if makes else "not at a version that `If-Match` names"),
         413: "`body-too-large`: over 1 MiB",
         415: "`unsupported-media-type`: not `application/json`",
         422: ", ".join(part for part in ("`invalid-input`: see `errors`", "`idempotency-key-reused`", invalid) if part),
@@ -115,9 +92,11 @@ def command(
         told[404] = "`not-found`: does not exist, or is not yours to see"
     if limited:
         told[429] = "`too-many-requests`: see `Retry-After`"
+    # What does not exist yet has no version to name.
+    parameters = [_IDEMPOTENCY_KEY, *(() if makes else (_IF_MATCH,)), _REQUEST_ID]
     headers = {**_ANSWER_HEADERS, **(_LOCATION if makes else {})}
     return {
         "status_code": status,
         "responses": {status: {"headers": headers}, **problems(told)},
-        "openapi_extra": {"parameters": [_IDEMPOTENCY_KEY, _IF_MATCH, _REQUEST_ID]},
+        "openapi_extra": {"parameters": parameters},
     }

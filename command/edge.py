@@ -5,7 +5,8 @@ what happened into an answer with ``ETag`` and ``Consistency-Token``.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -27,6 +28,7 @@ from runtime.access import requires
 from runtime.consistency import ConsistencyTokens
 from runtime.headers import request_id_of, traceparent_of
 from runtime.http import JsonResponse
+from runtime.parameters import only_known_parameters
 from runtime.problems import Problem
 from runtime.tokens import Caller
 
@@ -92,10 +94,12 @@ class Commands:
         self._write_side = write_side
         self._request = request
 
-    @property
-    def transactions(self) -> Transactions:
-        """For a call that is no command."""
-        return self._write_side.transactions
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        """A transaction for a look that is no command, or comes before one; ``If-Match`` counts in it."""
+        async with self._write_side.transactions.begin() as uow:
+            uow.expected = expected_of(self._request.headers.getlist("if-match"))
+            yield uow
 
     async def run(
         self, use_case: UseCase[A], answer: Answer[A], *, status: int = 200, location: str | None = None
@@ -120,7 +124,7 @@ class Commands:
         if keyed is None:
             return await self._attempted(await prepare(), answer, status, location, None)
         with self._write_side.keys.running(keyed):
-            async with self.transactions.engine.connect() as connection:
+            async with self._write_side.transactions.engine.connect() as connection:
                 replay = await self._write_side.keys.find(connection, keyed)
             if replay is not None:
                 return _replayed(replay)
@@ -143,12 +147,11 @@ class Commands:
     async def _once(
         self, use_case: UseCase[A], answer: Answer[A], status: int, location: str | None, keyed: KeyedRequest | None
     ) -> Response:
-        async with self.transactions.begin() as uow:
+        async with self.begin() as uow:
             if keyed is not None:
                 replay = await self._write_side.keys.claim(uow.connection, keyed)
                 if replay is not None:
                     return _replayed(replay)
-            uow.expected = expected_of(self._request.headers.getlist("if-match"))
             aggregate = await use_case(uow)
             written = await uow.write(
                 correlation_id=request_id_of(self._request.scope),
@@ -188,8 +191,9 @@ def _replayed(answer: StoredAnswer) -> Response:
     return Response(answer.body, answer.status, headers, JsonResponse.media_type)
 
 
-def commands_of(request: Request) -> Commands:
+async def commands_of(request: Request) -> Commands:
     """This request's `Commands`."""
+    await only_known_parameters(request)
     return Commands(request.app.state.write_side, request)
 
 

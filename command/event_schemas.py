@@ -12,11 +12,11 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from command.documented import problems
 from command.edge import Id
 from events.envelope import aggregate_type_named, event_types, shapes
 from events.values import Value
 from runtime.http import JsonResponse
+from runtime.openapi import problems
 from runtime.problems import Problem
 
 router = APIRouter(tags=["events"])

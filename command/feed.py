@@ -22,7 +22,6 @@ from pydantic import AfterValidator, WithJsonSchema
 from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 
-from command.documented import problems
 from command.edge import Id, Operator
 from command.event_schemas import SOURCE, schema_path
 from events.envelope import aggregate_types, event_types
@@ -31,6 +30,7 @@ from eventstore.log import StoredEvent
 from eventstore.watch import KIND
 from runtime.clock import rfc3339
 from runtime.listeners import Listener, Listeners
+from runtime.openapi import problems
 from runtime.postgres import DRIVER_ERRORS
 from runtime.preferences import wait_seconds
 from runtime.settings import Settings

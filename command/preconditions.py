@@ -8,8 +8,8 @@ from runtime.problems import Problem, invalid_input
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
-# Compared strongly, as RFC 9110 has it for If-Match: a weak tag names no version.
-_VERSION = re.compile(r'(W/)?"(?:([1-9][0-9]{0,17})|[^"]*)"')
+# Compared strongly, as RFC 9110 has it for If-Match: a weak tag names no version. A compressed answer's tag is strong.
+_VERSION = re.compile(r'(W/)?"(?:([1-9][0-9]{0,17})(?:-gzip)?|[^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from projector import operations
 from projector.audit import Reconcile
 from projector.daemon import Daemon
 from projector.dead_letter_routes import install_dead_letters
-from projector.operations import Operator
+from projector.edge import Operator, refusals
+from projector.operations import ProjectionList
 from runtime.http import make_app
 from runtime.settings import Settings
 from runtime.tokens import Tokens
@@ -35,14 +36,22 @@ def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAP
             "scheduler": daemon.scheduler_works,
             "projections": daemon.projections_work,
         },
+        cors_origins=settings.allowed_origins,
     )
     app.state.tokens = Tokens(settings)
     install_dead_letters(app, daemon.database, daemon.look_at_dead_letters)
 
     app.state.registry = daemon.registry
 
-    @app.get("/projections", tags=["operations"], summary="Where each projection stands")
+    @app.get(
+        "/projections",
+        tags=["operations"],
+        response_model=ProjectionList,
+        summary="Where each projection stands",
+        responses=refusals({422: "`invalid-input`: see `errors`"}),
+    )
     async def projections(_: Operator) -> dict[str, list[dict[str, Any]]]:
+        """As this process sees it; the query API tells what is served."""
         return {"items": [runner.status() for runner in daemon.runners]}
 
     app.include_router(operations.router)

@@ -14,16 +14,14 @@ from pymongo.errors import PyMongoError
 from starlette.responses import Response
 
 from projector.dead_letters import REQUESTED, DeadLetters, DeadLetterSettled, Filter, NoSuchDeadLetter, State
-from runtime.access import requires
+from projector.edge import Operator, refusals
 from runtime.cursors import Cursors, UnknownCursor
 from runtime.http import JsonResponse
 from runtime.mongo import Database
-from runtime.problems import MEDIA_TYPE, Problem, invalid_input
-from runtime.tokens import Caller
+from runtime.problems import Problem, invalid_input
 
 _ANSWER_WITHIN_SECONDS = 2.0
 
-Operator = Annotated[Caller, Depends(requires("operator"))]
 LetterId = Annotated[str, Path(min_length=1, max_length=200, description="Opaque, of a list")]
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
@@ -82,15 +80,27 @@ class Page(BaseModel):
 class Discard(BaseModel):
     """Why the event is given up."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"reason": "sent by a test; nobody waits for it"}}
+    )
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 
 
 class RetryOf(BaseModel):
-    """Which letters: these."""
+    """Which letters: these, or all."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "example": {"ids": ["order_detail.v1|4711"]},
+            "oneOf": [
+                {"required": ["ids"], "properties": {"ids": {"type": "array"}, "all": {"const": False}}},
+                {"required": ["all"], "properties": {"ids": {"type": "null"}, "all": {"const": True}}},
+            ],
+        },
+    )
 
     ids: Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=1000)] | None = None
     all: bool = False
@@ -143,22 +153,16 @@ class Requested(BaseModel):
     requested: int
 
 
-def _problems(**described: str) -> dict[int | str, dict[str, Any]]:
-    every = {"401": "`unauthorized`", "403": "`forbidden`: needs the scope operator", "503": "`unavailable`"}
-    described = every | {status.removeprefix("s"): text for status, text in described.items()}
-    return {int(status): {"description": text, "content": {MEDIA_TYPE: {}}} for status, text in described.items()}
-
-
-_NOT_FOUND = "`not-found`"
+_NOT_FOUND = "`not-found`: there is no such dead letter"
 _SETTLED = "`dead-letter-settled`: it has succeeded since, or was discarded"
+_INVALID = "`invalid-input`: see `errors`"
+_NO_JSON = "`unsupported-media-type`: not `application/json`"
 _LATER: dict[int | str, dict[str, Any]] = {
     202: {"model": DeadLetterAnswer, "description": "Asked for; the projection's owner has not done it yet"}
 }
 
 
-@router.get(
-    "", response_model=DeadLetterPage, summary="Dead letters", responses=_problems(s422="`invalid-input`: see `errors`")
-)
+@router.get("", response_model=DeadLetterPage, summary="Dead letters", responses=refusals({422: _INVALID}))
 async def dead_letters(_: Operator, using: Using, asked: Annotated[Page, Query()]) -> Response:
     """In the order of the log; pass `next_cursor` with the same filters to go on."""
     only = Filter(projection=asked.projection, state=asked.state, aggregate_id=asked.aggregate_id)
@@ -176,7 +180,7 @@ async def dead_letters(_: Operator, using: Using, asked: Annotated[Page, Query()
     status_code=202,
     response_model=Requested,
     summary="Try several, or all, again",
-    responses=_problems(s422="`invalid-input`: see `errors`"),
+    responses=refusals({415: _NO_JSON, 422: _INVALID}),
 )
 async def retry_several(caller: Operator, using: Using, which: RetryOf) -> Response:
     """`{"ids": […]}` or `{"all": true}`. Letters that are settled already are passed over."""
@@ -188,7 +192,7 @@ async def retry_several(caller: Operator, using: Using, which: RetryOf) -> Respo
 
 
 @router.get(
-    "/{letter_id}", response_model=WholeDeadLetter, summary="One dead letter", responses=_problems(s404=_NOT_FOUND)
+    "/{letter_id}", response_model=WholeDeadLetter, summary="One dead letter", responses=refusals({404: _NOT_FOUND})
 )
 async def dead_letter(letter_id: LetterId, _: Operator, using: Using) -> Response:
     """With payload, traceback and history; also one that has succeeded since (`resolved`), or was discarded."""
@@ -199,7 +203,7 @@ async def dead_letter(letter_id: LetterId, _: Operator, using: Using) -> Respons
     "/{letter_id}/retry",
     response_model=DeadLetterAnswer,
     summary="Try it again",
-    responses=_LATER | _problems(s404=_NOT_FOUND, s409=_SETTLED),
+    responses=_LATER | refusals({404: _NOT_FOUND, 409: _SETTLED}),
 )
 async def retry(letter_id: LetterId, caller: Operator, using: Using) -> Response:
     """Its aggregate's letters are tried in order, up to the first that fails again: `state` says what became of it."""
@@ -212,7 +216,7 @@ async def retry(letter_id: LetterId, caller: Operator, using: Using) -> Response
     "/{letter_id}/discard",
     response_model=DeadLetterAnswer,
     summary="Give the event up, in this projection",
-    responses=_LATER | _problems(s404=_NOT_FOUND, s409=_SETTLED, s422="`invalid-input`: there is no reason"),
+    responses=_LATER | refusals({404: _NOT_FOUND, 409: _SETTLED, 415: _NO_JSON, 422: _INVALID}),
 )
 async def discard(letter_id: LetterId, why: Discard, caller: Operator, using: Using) -> Response:
     """The projection skips it for good, also in a rebuild; what waited behind it is tried. The reason is kept."""

@@ -1,27 +1,62 @@
-"""Operations over HTTP, for operators: rebuild a view, and go back to the one before."""
+"""Operations over HTTP, for operators: where projections stand; rebuild a view, and go back to the one before."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
+from projector.edge import Operator, refusals
 from projector.registry import Entry, RebuildRefusedError, Registry, UnknownProjectionError
-from runtime.access import requires
 from runtime.problems import Problem
-from runtime.tokens import Caller
 
 router = APIRouter(prefix="/projections", tags=["operations"])
 
-Operator = Annotated[Caller, Depends(requires("operator"))]
+Name = Annotated[str, Path(min_length=1, max_length=100, description="Of a view, as the list names it")]
 
 
 class Rebuild(BaseModel):
     """How to rebuild."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"keep_old": True}})
 
     keep_old: bool = False
+
+
+class ProjectionAnswer(BaseModel):
+    """Where one instance of a view stands, as this process sees it; `trouble` says why it does not get on."""
+
+    name: str
+    version: int
+    state: str
+    epoch: int | None
+    trouble: str | None
+    instance: str
+    position: int
+    head: int
+    lag_events: int
+    lag_seconds: float
+    parked_sequences: int
+
+
+class ProjectionList(BaseModel):
+    """Every instance that this process keeps current, or stands by for."""
+
+    items: list[ProjectionAnswer]
+
+
+class EntryAnswer(BaseModel):
+    """Which instance of a view is served, built and kept."""
+
+    name: str
+    active: str
+    generation: int
+    building: str | None
+    keep_old: bool
+    previous: str | None
+    previous_until: datetime | None
+    comparison: dict[str, Any] | None
 
 
 def _registry(request: Request) -> Registry:
@@ -29,11 +64,21 @@ def _registry(request: Request) -> Registry:
     return found
 
 
+_NOT_FOUND = "`not-found`: there is no such projection"
+_REFUSED = "`rebuild-refused`: it is being rebuilt, or no previous view is kept"
+_NO_JSON = "`unsupported-media-type`: not `application/json`"
+
 Registered = Annotated[Registry, Depends(_registry)]
 
 
-@router.post("/{name}/rebuild", status_code=202, summary="Build a view afresh while the old one is served")
-async def rebuild(name: str, _: Operator, registry: Registered, body: Rebuild | None = None) -> dict[str, Any]:
+@router.post(
+    "/{name}/rebuild",
+    status_code=202,
+    response_model=EntryAnswer,
+    summary="Build a view afresh while the old one is served",
+    responses=refusals({404: _NOT_FOUND, 409: _REFUSED, 415: _NO_JSON, 422: "`invalid-input`: see `errors`"}),
+)
+async def rebuild(name: Name, _: Operator, registry: Registered, body: Rebuild | None = None) -> dict[str, Any]:
     """Fill a new collection from the first event on, follow the log, compare, switch. `keep_old` keeps the old one."""
     try:
         return _answer(await registry.request_rebuild(name, keep_old=body is not None and body.keep_old))
@@ -43,8 +88,13 @@ async def rebuild(name: str, _: Operator, registry: Registered, body: Rebuild | 
         raise Problem(409, "rebuild-refused", str(error)) from None
 
 
-@router.post("/{name}/rollback", summary="Serve the previous view again")
-async def rollback(name: str, _: Operator, registry: Registered) -> dict[str, Any]:
+@router.post(
+    "/{name}/rollback",
+    response_model=EntryAnswer,
+    summary="Serve the previous view again",
+    responses=refusals({404: _NOT_FOUND, 409: _REFUSED, 422: "`invalid-input`: see `errors`"}),
+)
+async def rollback(name: Name, _: Operator, registry: Registered) -> dict[str, Any]:
     """Switch back in one write, as long as the previous view is kept."""
     try:
         return _answer(await registry.rollback(name))

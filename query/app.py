@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         "it is; send a command's `Consistency-Token` to see its effects.",
         lifespan=lifespan,
         checks={"MongoDB": mongodb_answers, "views": views_are_served},
+        cors_origins=settings.allowed_origins,
     )
     app.state.settings = settings
     app.state.tokens = Tokens(settings)

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from query.live import LiveViews
 from query.reading import unavailable
 from runtime.access import requires
-from runtime.problems import MEDIA_TYPE, Problem
+from runtime.openapi import problems
+from runtime.problems import Problem
 from runtime.streams import LAST_EVENT_ID, documented_stream
 from runtime.tokens import Caller
 
@@ -61,10 +62,21 @@ _FRESHNESS = {
         "description": "How far the view is behind the event log; 0 when it is current.",
         "schema": {"type": "number"},
     },
+    "Preference-Applied": {
+        "description": "`wait=N`: what of `Prefer` was heeded, in seconds.",
+        "schema": {"type": "string"},
+    },
     "Read-Model-State": {
         "description": "`parked`: later changes of this document wait behind a dead letter.",
         "schema": {"type": "string", "enum": ["parked"]},
     },
+}
+_ETAG = {
+    "ETag": {
+        "description": "The version, in quotes; for `If-None-Match` here and `If-Match` of the command API.",
+        "schema": {"type": "string"},
+        "example": '"3"',
+    }
 }
 _PROBLEMS = {
     400: "`unknown-consistency-token`: not one of this deployment's",
@@ -82,11 +94,11 @@ def documented(*statuses: int, if_none_match: bool = False) -> dict[str, Any]:
 
     Headers are read from the request where they are needed: declared as parameters they would be parsed each time.
     """
-    responses: dict[int | str, dict[str, Any]] = {200: {"headers": _FRESHNESS}}
+    headers = _FRESHNESS | (_ETAG if if_none_match else {})
+    responses: dict[int | str, dict[str, Any]] = {200: {"headers": headers}}
     if if_none_match:
-        responses[304] = {"description": "Not modified since"}
-    for status in (400, *statuses, 422, 503):
-        responses[status] = {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {}}}
+        responses[304] = {"description": "Not modified since", "headers": headers}
+    responses |= problems({status: _PROBLEMS[status] for status in (400, *statuses, 422, 503)})
     parameters = [*_CONSISTENCY, _IF_NONE_MATCH] if if_none_match else _CONSISTENCY
     return {"responses": responses, "openapi_extra": {"parameters": parameters}}
 
@@ -95,10 +107,7 @@ def documented_live(description: str, *statuses: int) -> dict[str, Any]:
     """The same for a stream of what a view holds."""
     told = documented(*statuses)
     told["responses"][200] = {**documented_stream(description), "headers": _FRESHNESS}
-    told["responses"][503] = {
-        "description": f"{_PROBLEMS[503]}; `too-many-listeners`: too many listen already",
-        "content": {MEDIA_TYPE: {}},
-    }
+    told["responses"] |= problems({503: f"{_PROBLEMS[503]}; `too-many-listeners`: too many listen already"})
     told["openapi_extra"] = {"parameters": [*_CONSISTENCY, LAST_EVENT_ID]}
     return told
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from runtime.compression import plain_tag
+
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -14,4 +16,4 @@ def etag_of(version: int) -> str:
 def matches(etag: str, if_none_match: Iterable[str]) -> bool:
     """Whether the caller has this already: ``*`` or one tag of the list."""
     given = ",".join(if_none_match).strip()
-    return given == "*" or etag in _TAG.findall(given)
+    return given == "*" or etag in map(plain_tag, _TAG.findall(given))

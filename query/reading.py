@@ -24,8 +24,9 @@ from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import Database
+from runtime.parameters import only_known_parameters
 from runtime.preferences import wait_seconds
-from runtime.problems import Problem, invalid_input
+from runtime.problems import Problem
 
 DEFAULT_WAIT_SECONDS = 2
 LONGEST_WAIT_SECONDS = 30
@@ -179,19 +180,11 @@ class Reads:
 
 
 async def _reads(request: Request) -> Reads:
-    if request.scope["query_string"]:
-        _refuse_unknown_parameters(request)
+    await only_known_parameters(request)
     return Reads(request)
 
 
 RequestReads = Annotated[Reads, Depends(_reads)]
-
-
-def _refuse_unknown_parameters(request: Request) -> None:
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise invalid_input(*((["query", name], "this call has no such parameter") for name in unknown))
 
 
 def decimal(seconds: float) -> str:

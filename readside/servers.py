@@ -1,6 +1,7 @@
 """The commands that run one process each: the command API, the query API, the projector."""
 
 import importlib
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,9 @@ def _serve(
             await refuse_standalone(settings)
         await serve(app, held)
 
+    # uvicorn finishes what is running and then passes the signal on: having done as told is no failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         uvloop.run(run())
     except KeyboardInterrupt:
-        return  # uvicorn has finished what was running, and passes the signal on
+        return

@@ -15,7 +15,9 @@ _password = OAuth2PasswordBearer(tokenUrl="/token", scopes=SCOPES, auto_error=Fa
 
 
 async def _caller(request: Request) -> Caller:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = request.headers.getlist("authorization")
+    # Of two, whoever stands in front of this process may have checked the other one.
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise _unauthorized("A bearer token is needed.")
     tokens: Tokens = request.app.state.tokens

@@ -21,6 +21,8 @@ CAREFUL = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",  # unless the route knows better
 }
+_NOTHING_TO_RUN = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""Of what is no page: a browser that takes it for one runs and loads nothing."""
 _CAREFUL_RAW = [(name.lower().encode(), value.encode()) for name, value in CAREFUL.items()]
 
 
@@ -41,8 +43,10 @@ class AnswerHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                given = {name.lower() for name, _ in headers}
+                given = {name.lower(): value for name, value in headers}
                 message["headers"] = headers + [header for header in added if header[0] not in given]
+                if not given.get(b"content-type", b"").startswith(b"text/html"):
+                    message["headers"].append(_NOTHING_TO_RUN)
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -6,19 +6,25 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime.access_log import AccessLog
+from runtime.compression import Compression
+from runtime.cross_origin import allow_origins
 from runtime.errors import ReadsideError
+from runtime.head import HeadAsGet
 from runtime.headers import AnswerHeaders
+from runtime.openapi import complete_openapi, problems
 from runtime.problems import Problem, install_problem_handlers
 from runtime.serving import server_of
 
@@ -27,6 +33,12 @@ _READY_TIMEOUT_SECONDS = 2.0
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Health(BaseModel):
+    """All is well."""
+
+    status: Literal["ok"] = "ok"
 
 
 class JsonResponse(Response):
@@ -38,31 +50,56 @@ class JsonResponse(Response):
         return msgspec.json.encode(content)
 
 
-def make_app(title: str, description: str, *, lifespan: Lifespan, checks: Checks) -> FastAPI:
+def make_app(
+    title: str, description: str, *, lifespan: Lifespan, checks: Checks, cors_origins: Sequence[str] = ()
+) -> FastAPI:
     """An application with the calls that every process answers without a token.
 
-    ``checks`` are awaited by ``/readyz``; one that raises or takes longer than two seconds makes it 503.
+    ``checks`` are awaited by ``/readyz``; one that raises or takes longer than two seconds makes it 503. Scripts of
+    pages from ``cors_origins`` may call it; of no other page.
     """
     from importlib.metadata import version
 
-    app = FastAPI(title=title, description=description, version=version("readside"), lifespan=lifespan)
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version("readside"),
+        lifespan=lifespan,
+        # The redirect would name the scheme that this process sees: behind a proxy that ends TLS, plain http.
+        redirect_slashes=False,
+    )
     install_problem_handlers(app)
+    complete_openapi(app)
+    # Each is around those before it: a body that is refused gets its headers and its line in the log too.
     app.add_middleware(BodyLimit)
-    app.add_middleware(AnswerHeaders)  # the last is the outermost: a body that is refused gets them too
+    app.add_middleware(Compression)
+    app.add_middleware(HeadAsGet)
+    if cors_origins:
+        allow_origins(app, cors_origins)
+    app.add_middleware(AccessLog)
+    app.add_middleware(AnswerHeaders)
 
     @app.get("/livez", tags=["health"], summary="The process runs")
-    async def livez() -> dict[str, str]:
-        return {"status": "ok"}
+    async def livez() -> Health:
+        """Always `ok`, whatever the stores do: restarting this process would not help them."""
+        return Health()
 
-    @app.get("/readyz", tags=["health"], summary="The stores answer", responses={503: {"description": "Not ready"}})
-    async def readyz() -> dict[str, str]:
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="The stores answer",
+        responses=problems({503: "`not-ready`: `detail` says what does not answer"}),
+    )
+    async def readyz() -> Health:
+        """Whether this process can do its work now."""
         reasons = await _failing(checks)
         if reasons:
             raise Problem(503, "not-ready", "; ".join(reasons), headers={"Retry-After": "1"})
-        return {"status": "ok"}
+        return Health()
 
-    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
+        """In Prometheus' text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

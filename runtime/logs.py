@@ -43,7 +43,8 @@ def configure_logs(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # One line per request would double the cost of a request; the metrics count them.
+    logging.getLogger("runtime.access_log").disabled = not settings.access_log
+    # Its lines hold paths, query strings and addresses; `runtime.access_log` says what may be said.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runtime.errors import ReadsideError
+from runtime.head import has_head
 from runtime.headers import answer_headers
 
 log = structlog.get_logger()
@@ -102,14 +103,17 @@ def install_problem_handlers(app: FastAPI) -> None:
             listed = [*listed[:MOST_ERRORS], more]
         return Problem(422, "invalid-input", "The request is not valid; see errors.", errors=listed).response()
 
-    async def http(_: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
             # What the JSON decoder gives up on other than by its own error: no UTF-8, endless numbers or nesting.
             return invalid_input((["body"], "this is no JSON that can be read")).response()
         slug = _SLUG_OF_STATUS.get(error.status_code, "bad-request")
         detail = str(error.detail) or HTTPStatus(error.status_code).phrase
-        return Problem(error.status_code, slug, detail, headers=error.headers).response()
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET" and has_head(request.scope):
+            headers["Allow"] = "GET, HEAD"
+        return Problem(error.status_code, slug, detail, headers=headers).response()
 
     async def crash(request: Request, error: Exception) -> Response:
         headers = answer_headers(request.scope)

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     slow_reader_seconds: Annotated[float, Field(gt=0, le=3600)] = 20
     """A stream's reader that takes nothing for so long is dropped."""
 
+    cors_origins: str = ""
+    """Origins of web pages, with commas, whose scripts may call the APIs; none by default."""
+
+    access_log: bool = True
+    """One line per request, without anything personal."""
     log_format: Literal["auto", "console", "json", "plain"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -127,6 +132,20 @@ class Settings(BaseSettings):
         _networks(value)
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}" or "*" in origin:
+                raise ValueError(f"{origin!r} is no origin such as https://shop.example")
+        return value
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The pages that may call the APIs, one by one."""
+        return _listed(self.cors_origins)
+
     @property
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The trusted proxies, parsed."""
@@ -176,8 +195,12 @@ def _checked_url(value: str | None, schemes: set[str], example: str) -> str | No
     return value
 
 
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(ip_network(part) for part in _listed(value))
     except ValueError as error:
         raise ValueError(f"{error}; addresses or networks such as 10.0.0.0/8 are needed, with commas") from None

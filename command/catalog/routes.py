@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from starlette.responses import Response
 
 from command.catalog import service
 from command.catalog.model import Product
-from command.documented import command
+from command.documented import command, example
 from command.edge import Body, Id, Line, Name, Staff, UseCases
 from runtime.problems import invalid_input
 
@@ -24,6 +24,8 @@ Category = Annotated[
 class RegisterProduct(Body):
     """A product; `unit_price` in minor units, `currency` the shop's."""
 
+    model_config = example(product_id="mug-blue", name="Mug, blue", category="kitchen", unit_price=990, stock=120)
+
     product_id: Id
     name: Name
     category: Category
@@ -32,8 +34,18 @@ class RegisterProduct(Body):
     stock: Pieces
 
 
+def _without_null(schema: dict[str, Any]) -> None:
+    """What is not given stays as it is; but null is neither a name nor a price."""
+    for name, property_schema in schema["properties"].items():
+        given, _null = property_schema["anyOf"]
+        schema["properties"][name] = {"title": property_schema["title"], **given}
+    schema |= {"minProperties": 1, "example": {"unit_price": 1090}}
+
+
 class ChangeProduct(Body):
     """What changes; at least one."""
+
+    model_config = ConfigDict(json_schema_extra=_without_null)
 
     name: Name | None = None
     category: Category | None = None
@@ -50,7 +62,9 @@ class ChangeProduct(Body):
 class AdjustStock(Body):
     """How many pieces came or went, and why."""
 
-    delta: Annotated[int, Field(ge=-(10**12), le=10**12)]
+    model_config = example(delta=-3, reason="broken in the store room")
+
+    delta: Annotated[int, Field(ge=-(10**12), le=10**12, json_schema_extra={"not": {"const": 0}})]
     reason: Annotated[Line, StringConstraints(min_length=1)]
 
     @field_validator("delta")
@@ -63,6 +77,8 @@ class AdjustStock(Body):
 
 class ProductAnswer(BaseModel):
     """The product after the command."""
+
+    model_config = example(product_id="mug-blue", version=4)
 
     product_id: str
     version: int

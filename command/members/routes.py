@@ -8,14 +8,15 @@ from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel, StringConstraints
 from starlette.responses import Response
 
-from command.documented import command, problems
+from command.documented import command, example
 from command.edge import Body, Customer, Name, UseCases
 from command.members import service
 from command.members.model import Member, WrongPassword, normalized_email
-from command.members.passwords import hash_password
+from command.members.passwords import hash_password, password_fits
 from command.members.throttle import Throttle, throttle_of
 from command.unit_of_work import UnitOfWork
 from runtime.http import JsonResponse
+from runtime.openapi import problems
 from runtime.problems import Problem
 from runtime.tokens import Tokens
 
@@ -34,6 +35,8 @@ Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
 class RegisterMember(Body):
     """Who signs up."""
 
+    model_config = example(email="ann@example.com", name="Ann", password="correct horse battery")
+
     email: Email
     name: Name
     password: Password
@@ -42,6 +45,8 @@ class RegisterMember(Body):
 class ChangePassword(Body):
     """The old password and the new."""
 
+    model_config = example(current_password="correct horse battery", new_password="a battery of staples")
+
     current_password: Annotated[str, StringConstraints(max_length=256)]
     new_password: Password
 
@@ -49,12 +54,16 @@ class ChangePassword(Body):
 class MemberAnswer(BaseModel):
     """The member after the command."""
 
+    model_config = example(member_id="01a1fd9a-0f1b-7755-bf54-6e41f8a8e764", version=1)
+
     member_id: str
     version: int
 
 
 class TokenAnswer(BaseModel):
     """A bearer token, as OAuth 2 answers it."""
+
+    model_config = example(access_token="eyJhbGciOi…", token_type="bearer", expires_in=3600, scope="customer")
 
     access_token: str
     token_type: str
@@ -86,6 +95,8 @@ async def register_member(body: RegisterMember, request: Request, commands: UseC
 
 class WrongGrant(BaseModel):
     """E-mail address or password is wrong; which one is not told."""
+
+    model_config = example(error="invalid_grant")
 
     error: Literal["invalid_grant"]
 
@@ -123,12 +134,14 @@ async def token(
     """OAuth 2 password grant: `username` is the e-mail address. Wrong: 400 `{"error": "invalid_grant"}`."""
     throttle.sign_in(request)
     async with throttle.password_check(request, normalized_email(form.username)) as attempt:
-        async with commands.transactions.begin() as uow:
-            member = await service.authenticated(uow, email=form.username, password=form.password)
-        if member is not None:
+        async with commands.begin() as uow:
+            member = await service.member_with(uow, email=form.username)
+        # Without a connection: a burst of sign-ins would otherwise take them all while it waits for argon2.
+        fits = await password_fits(form.password, member.password_hash if member else None)
+        if member is not None and fits:
             attempt.succeeded()
     no_store = {"Cache-Control": "no-store"}
-    if member is None:
+    if member is None or not fits:
         return JsonResponse({"error": "invalid_grant"}, 400, no_store)
     tokens: Tokens = request.app.state.tokens
     answer = {
@@ -150,15 +163,17 @@ async def change_password(
     body: ChangePassword, request: Request, caller: Customer, commands: UseCases, throttle: Limits
 ) -> Response:
     """Replace the password; `422 wrong-password` where the current one is not right."""
+
+    async def prepare() -> Callable[[UnitOfWork], Awaitable[Member]]:
+        async with commands.begin() as uow:
+            holder = await service.password_holder(uow, caller.subject)
+        new_hash = await service.new_password_hash(holder, current=body.current_password, new=body.new_password)
+        return lambda uow: service.change_password(uow, holder, new_hash=new_hash)
+
     wrong: WrongPassword | None = None
     async with throttle.password_check(request, f"member {caller.subject}") as attempt:
         try:
-            answer = await commands.run(
-                lambda uow: service.change_password(
-                    uow, caller.subject, current=body.current_password, new=body.new_password
-                ),
-                _answer,
-            )
+            answer = await commands.run_prepared(prepare, _answer)
         except WrongPassword as error:
             wrong = error
         else:

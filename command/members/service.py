@@ -19,21 +19,29 @@ async def register_member(uow: UnitOfWork, *, email: str, name: str, password_ha
     return member
 
 
-async def change_password(uow: UnitOfWork, member_id: str, *, current: str, new: str) -> Member:
-    """Replace a password. Raises `NotFound`, `StaleVersion`, `WrongPassword`."""
-    member = uow.as_expected(await uow.repository(Members).get(member_id))
+async def password_holder(uow: UnitOfWork, member_id: str) -> Member:
+    """Whose password is to be changed. Raises `NotFound`, `StaleVersion`."""
+    return uow.as_expected(await uow.repository(Members).get(member_id))
+
+
+async def new_password_hash(member: Member, *, current: str, new: str) -> str:
+    """The hash of the new password. Takes argon2's time, and needs no transaction. Raises `WrongPassword`."""
     if not await password_fits(current, member.password_hash):
         raise WrongPassword
-    member.change_password(await hash_password(new), at=now())
+    return await hash_password(new)
+
+
+async def change_password(uow: UnitOfWork, holder: Member, *, new_hash: str) -> Member:
+    """Replace the password that ``holder`` had. Raises `NotFound`, `StaleVersion`, `WrongPassword`."""
+    member = await password_holder(uow, holder.id)
+    if member.password_hash != holder.password_hash:
+        # It was changed while argon2 worked: what was found right is not the current password any more.
+        raise WrongPassword
+    member.change_password(new_hash, at=now())
     return member
 
 
-async def authenticated(uow: UnitOfWork, *, email: str, password: str) -> Member | None:
-    """The member whose e-mail address and password these are."""
-    # What Postgres cannot hold belongs to nobody; it is to take as long as any other.
-    storable = email.isprintable()
-    member = await uow.repository(Members).with_email(normalized_email(email)) if storable else None
-    # The transaction would otherwise stay open, and its connection taken, while argon2 works.
-    await uow.connection.rollback()
-    fits = await password_fits(password, member.password_hash if member else None)
-    return member if member is not None and fits else None
+async def member_with(uow: UnitOfWork, *, email: str) -> Member | None:
+    """Whoever has this e-mail address."""
+    # What Postgres cannot hold belongs to nobody.
+    return await uow.repository(Members).with_email(normalized_email(email)) if email.isprintable() else None

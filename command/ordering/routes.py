@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
-from command.documented import command
+from command.documented import command, example
 from command.edge import Body, Customer, CustomerOrStaff, Id, Line, Name, Prose, Staff, UseCases
 from command.ordering import service
 from command.ordering.model import Order, OrderStatus
@@ -18,8 +18,17 @@ router = APIRouter(prefix="/orders", tags=["ordering"])
 MOST_LINES = 500
 
 
+_SHIPPING_INFO = {
+    "receiver": {"name": "Ann", "phone": "555-0100"},
+    "address": {"zip_code": "12345", "address1": "1 Example Street", "address2": ""},
+    "message": "ring twice",
+}
+
+
 class OrderLineBody(Body):
     """So many pieces of a product."""
+
+    model_config = example(product_id="mug-blue", quantity=2)
 
     product_id: Id
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -43,6 +52,8 @@ class AddressBody(Body):
 class ShippingInfoBody(Body):
     """Where, to whom, and a word to the carrier."""
 
+    model_config = example(**_SHIPPING_INFO)
+
     receiver: ReceiverBody
     address: AddressBody
     message: Prose = ""
@@ -59,6 +70,8 @@ class ShippingInfoBody(Body):
 class PlaceOrder(Body):
     """What is ordered and where it goes."""
 
+    model_config = example(lines=[{"product_id": "mug-blue", "quantity": 2}], shipping_info=_SHIPPING_INFO)
+
     lines: Annotated[list[OrderLineBody], Field(min_length=1, max_length=MOST_LINES)]
     shipping_info: ShippingInfoBody
     coupon_code: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
@@ -66,6 +79,8 @@ class PlaceOrder(Body):
 
 class PayOrder(Body):
     """By card, by points, or points first and the rest by card; without `card_token` the card on file is asked."""
+
+    model_config = example(method="card", card_token="tok_visa")
 
     method: Literal["card", "points"]
     card_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
@@ -75,6 +90,8 @@ class PayOrder(Body):
 class ShipOrder(Body):
     """Who carries the parcel, under which number."""
 
+    model_config = example(carrier="Snail Express", tracking_number="SX-4711")
+
     carrier: Name
     tracking_number: Name
 
@@ -82,11 +99,15 @@ class ShipOrder(Body):
 class CancelOrder(Body):
     """Why."""
 
+    model_config = example(reason="changed my mind")
+
     reason: Prose
 
 
 class OrderAnswer(BaseModel):
     """The order after the command."""
+
+    model_config = example(order_id="01a1fd9a-0f1b-7755-bf54-6e41f8a8e764", status="PAYMENT_WAITING", version=1)
 
     order_id: str
     status: OrderStatus
@@ -95,6 +116,14 @@ class OrderAnswer(BaseModel):
 
 class PlacedAnswer(OrderAnswer):
     """The order as placed; `total_amount` in minor units."""
+
+    model_config = example(
+        order_id="01a1fd9a-0f1b-7755-bf54-6e41f8a8e764",
+        status="PAYMENT_WAITING",
+        version=1,
+        currency="USD",
+        total_amount=1980,
+    )
 
     currency: str
     total_amount: int

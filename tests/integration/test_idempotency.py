@@ -8,10 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from command.idempotency import sweep
+from command.idempotency import sweep, sweeping
 from command.members import routes as members_routes
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.integration.projecting import until
 from tests.integration.test_command_api import PASSWORD, SHIPPING_INFO, Shop, problem, shop
 
 __all__ = ["shop"]
@@ -267,6 +268,20 @@ class TestExpiry:
 
         left = [row["key"] for row in await shop.rows("SELECT key FROM idempotency_keys")]
         assert (swept, left) == (5, ["young"])
+
+    async def test_the_process_sweeps_by_itself(self, shop: Shop, settings: Settings) -> None:
+        await shop.product()
+        await keyed(shop, "/orders", ORDER)
+        assert settings.postgres_url is not None
+        engine = make_engine(settings.postgres_url, "test")
+
+        async def is_swept() -> bool:
+            return await shop.rows("SELECT 1 FROM idempotency_keys") == []
+
+        async with sweeping(engine, every_seconds=0.05):
+            await self.age(shop, "24 hours")
+            await until(is_swept, "the key to be swept")
+        await engine.dispose()
 
     async def age(self, shop: Shop, by: str) -> None:
         """Make every key older."""

@@ -2,13 +2,20 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from query.freshness import Checkpoint
+from runtime.mongo import Database, mongo_database
+from runtime.settings import Settings
 from tests.integration.query.shop import INSTANCES, Api, Shop, a_member, a_product, an_order, token
 
 WAIT = {"Prefer": "wait=20"}
 AT_ONCE = {"Prefer": "wait=0"}
+NONE = Checkpoint(instance="", view="", version=0, position=0)
 VIEW_OF = {
     "/orders/o-1": "order_detail",
     "/orders": "order_detail",
@@ -194,3 +201,57 @@ async def test_a_list_with_a_parked_document_satisfies_a_token_and_says_which_it
     await shop.put("order_detail", an_order("o-9"), _parked=True)
     answer = await api.get("/orders", headers=token(99) | AT_ONCE)
     assert [one["read_model_state"] for one in answer.json()["items"]] == ["parked"]
+
+
+class Commands(CommandListener):
+    """What a client sends to MongoDB."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """One more."""
+        self.sent.append(event.command_name)
+
+    def succeeded(self, _: CommandSucceededEvent) -> None:
+        """It was counted when it was sent."""
+
+    def failed(self, _: CommandFailedEvent) -> None:
+        """It was counted when it was sent."""
+
+
+@pytest.fixture
+def commands(query_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Of the query API that is started afterwards."""
+    commands = Commands()
+
+    def counted(settings: Settings, name: str) -> Database:
+        database = mongo_database(settings, name)
+        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            settings.mongo_url, event_listeners=[commands], tz_aware=True
+        )
+        database.client.close()
+        return client[database.name]
+
+    monkeypatch.setattr("query.app.mongo_database", counted)
+    return commands
+
+
+async def test_any_number_of_waits_costs_mongodb_no_more_than_one(commands: Commands, api: Api, filled: Shop) -> None:
+    def waiting() -> int:
+        return len(api.follower._changed._waiters)  # of asyncio.Event
+
+    headers = token(150) | {"Prefer": "wait=30"}
+    asked = [asyncio.create_task(api.get("/orders/o-1", headers=headers)) for _ in range(200)]
+    while waiting() < len(asked):  # noqa: ASYNC110 - they tell nobody
+        await asyncio.sleep(0.01)
+    commands.sent.clear()
+    # The follower, which hears of this like of any other change, wakes all of them, and they go on waiting.
+    for position in range(11, 16):
+        await filled.advance("order_detail", position, "100:100:")
+    assert await api.follower.reaches(lambda: (api.follower.checkpoint("order_detail") or NONE).position == 15, 30)
+    assert set(commands.sent) <= {"getMore"}
+    await filled.advance("order_detail", 16, "200:200:")
+
+    assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+    assert len([name for name in commands.sent if name != "getMore"]) <= 4
