@@ -33,6 +33,9 @@ OPEN = {
     "GET /livez",
     "GET /readyz",
     "GET /metrics",
+    "GET /events/schemas",
+    "GET /events/schemas/{event_type}/{version}",
+    "GET /asyncapi.json",
 }
 APPS: dict[str, Callable[[Settings], FastAPI]] = {
     "command": command.app.create_app,
@@ -52,8 +55,11 @@ SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "command POST /orders/{order_id}/complete-delivery": {"staff"},
     "command POST /orders/{order_id}/cancel": {"customer", "staff"},
     "command GET /events": {"operator"},
+    "command GET /events/stream": {"operator"},
     "query GET /orders/{order_id}": {"customer", "staff"},
     "query GET /orders": {"customer", "staff"},
+    "query GET /orders/{order_id}/stream": {"customer", "staff"},
+    "query GET /statistics/sales/stream": {"staff"},
     "query GET /statistics/sales": {"staff"},
     "query GET /statistics/products": {"staff"},
     "query GET /members/me": {"customer", "staff"},
