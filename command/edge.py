@@ -49,6 +49,7 @@ the caller is content with that one as well.
 """
 
 _WORTH_ANOTHER_ATTEMPT = ("40001", "40P01")  # serialization failure, deadlock
+_NOT_NOW = (*_WORTH_ANOTHER_ATTEMPT, "57014", "55P03", "53300")  # canceled by a timeout, lock, too many connections
 
 Customer = Annotated[Caller, Depends(requires("customer", password_flow=True))]
 Staff = Annotated[Caller, Depends(requires("staff", password_flow=True))]
@@ -208,7 +209,13 @@ def install_refusal_handlers(app: FastAPI) -> None:
             503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
         ).response()
 
+    async def refused_by_postgres(request: Request, error: Exception) -> Response:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) in _NOT_NOW:
+            return await unavailable(request, error)
+        raise error
+
     app.add_exception_handler(CommandRefused, refused)
+    app.add_exception_handler(DBAPIError, refused_by_postgres)
     for driver_error in (
         OperationalError,
         InterfaceError,
