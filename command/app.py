@@ -23,6 +23,9 @@ from runtime.postgres import make_engine, postgres_url
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 
+STATEMENT_TIMEOUT_MS = 20_000
+"""No command waits longer for a lock: its caller is told to try again, and its connection is free for others."""
+
 
 def _event_log(settings: Settings) -> EventLog:
     return EventLog(postgres_url(settings), "command-api feed", archive_dir=settings.archives)
@@ -31,7 +34,7 @@ def _event_log(settings: Settings) -> EventLog:
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts. Raises `SettingsError`."""
     url = postgres_url(settings)
-    engine = make_engine(url, "command-api", pool_size=16)
+    engine = make_engine(url, "command-api", pool_size=16, statement_timeout=str(STATEMENT_TIMEOUT_MS))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -5,8 +5,6 @@ Headers are read from the request where they are needed: declared as parameters 
 
 from typing import Any
 
-from pydantic import ConfigDict
-
 from command.idempotency import LONGEST_KEY
 from runtime.openapi import problems
 
@@ -54,11 +52,6 @@ _ANSWER_HEADERS = {
     },
 }
 _LOCATION = {"Location": {"description": "Where the query API serves it.", "schema": {"type": "string"}}}
-
-
-def example(**fields: Any) -> ConfigDict:
-    """Model configuration: what such a body may look like."""
-    return ConfigDict(json_schema_extra={"example": fields})
 
 
 def command(

@@ -54,6 +54,7 @@ the caller is content with that one as well.
 
 _WORTH_ANOTHER_ATTEMPT = ("40001", "40P01")  # serialization failure, deadlock
 _OUTAGES = ("08", "53", "57P", "58")  # connection lost, no memory or disk left, shutting down or starting up, I/O
+_NOT_NOW = (*_WORTH_ANOTHER_ATTEMPT, "57014", "55P03")  # canceled by a timeout, a lock that is held
 
 Customer = Annotated[Caller, Depends(requires("customer", password_flow=True))]
 Staff = Annotated[Caller, Depends(requires("staff", password_flow=True))]
@@ -209,7 +210,7 @@ def install_refusal_handlers(app: FastAPI) -> None:
         return Problem(status, slug_of(type(error)), str(error)).response()
 
     async def unavailable(_: Request, error: Exception) -> Response:
-        if isinstance(error, DBAPIError) and not _is_outage(error):
+        if isinstance(error, DBAPIError) and not _is_not_now(error):
             raise error  # a bug of ours: it is to be seen as one
         return Problem(
             503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
@@ -236,11 +237,11 @@ def install_refusal_handlers(app: FastAPI) -> None:
         app.add_exception_handler(driver_error, unavailable)
 
 
-def _is_outage(error: DBAPIError) -> bool:
-    # By the server's own word: SQLAlchemy has no class for a server that starts up, or shuts down.
+def _is_not_now(error: DBAPIError) -> bool:
+    # By the server's own word: SQLAlchemy has no class for a server that starts up, shuts down, or is too busy.
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
     known = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return known or sqlstate.startswith(_OUTAGES)
+    return known or sqlstate in _NOT_NOW or sqlstate.startswith(_OUTAGES)
 
 
 def slug_of(refusal: type[CommandRefused]) -> str:

@@ -18,11 +18,27 @@ from projector.edge import Operator, refusals
 from runtime.cursors import Cursors, UnknownCursor
 from runtime.http import JsonResponse
 from runtime.mongo import Database
+from runtime.openapi import example
 from runtime.problems import Problem, invalid_input
 
 _ANSWER_WITHIN_SECONDS = 2.0
 
 LetterId = Annotated[str, Path(min_length=1, max_length=200, description="Opaque, of a list")]
+
+_AT = "2026-11-21T09:07:03.332313Z"
+_LETTER = {
+    "id": "order_detail.v1|4711",
+    "projection": "order_detail",
+    "aggregate_type": "order",
+    "aggregate_id": "01a1fd92-dea5-72b4-9ebd-f38eef0652b2",
+    "position": 4711,
+    "event_type": "OrderPaid",
+    "error": "ValueError: no such step",
+    "attempts": 3,
+    "first_failed_at": _AT,
+    "last_failed_at": _AT,
+    "state": "failed",
+}
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
@@ -109,6 +125,8 @@ class RetryOf(BaseModel):
 class DeadLetterAnswer(BaseModel):
     """An event that has not taken effect in a projection. Times are RFC 3339."""
 
+    model_config = example(**_LETTER)
+
     id: str
     projection: str
     aggregate_type: str
@@ -135,6 +153,13 @@ class HistoryEntry(BaseModel):
 class WholeDeadLetter(DeadLetterAnswer):
     """With everything that helps to understand it."""
 
+    model_config = example(
+        **_LETTER,
+        payload={"payment_id": "01a1fd92-dea5-72b4-9ebd-f38f12a5c9cc"},
+        traceback="Traceback (most recent call last): …",
+        history=[{"at": _AT, "by": "olga", "what": "retry requested", "reason": None, "error": None}],
+    )
+
     payload: Any
     traceback: str
     history: list[HistoryEntry]
@@ -143,12 +168,16 @@ class WholeDeadLetter(DeadLetterAnswer):
 class DeadLetterPage(BaseModel):
     """Letters in the order of the log."""
 
+    model_config = example(items=[_LETTER], next_cursor=None)
+
     items: list[DeadLetterAnswer]
     next_cursor: str | None
 
 
 class Requested(BaseModel):
     """How many letters are to be retried."""
+
+    model_config = example(requested=2)
 
     requested: int
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from projector.edge import Operator, refusals
 from projector.registry import Entry, RebuildRefusedError, Registry, UnknownProjectionError
+from runtime.openapi import example
 from runtime.problems import Problem
 
 router = APIRouter(prefix="/projections", tags=["operations"])
@@ -43,11 +44,40 @@ class ProjectionAnswer(BaseModel):
 class ProjectionList(BaseModel):
     """Every instance that this process keeps current, or stands by for."""
 
+    model_config = example(
+        items=[
+            {
+                "name": "order_detail",
+                "version": 1,
+                "state": "active",
+                "epoch": 3,
+                "trouble": None,
+                "instance": "order_detail.v1",
+                "position": 4711,
+                "head": 4711,
+                "lag_events": 0,
+                "lag_seconds": 0.0,
+                "parked_sequences": 0,
+            }
+        ]
+    )
+
     items: list[ProjectionAnswer]
 
 
 class EntryAnswer(BaseModel):
     """Which instance of a view is served, built and kept."""
+
+    model_config = example(
+        name="order_detail",
+        active="order_detail.v1",
+        generation=2,
+        building="order_detail.v1.g2",
+        keep_old=False,
+        previous=None,
+        previous_until=None,
+        comparison=None,
+    )
 
     name: str
     active: str

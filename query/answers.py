@@ -5,6 +5,69 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from query.edge import Status
+from runtime.openapi import example
+
+_AT = "2026-11-21T09:07:03.332313Z"
+_ORDER_ID, _MEMBER_ID = "01a1fd92-dea5-72b4-9ebd-f38eef0652b2", "01a1fd92-dea4-71e9-8101-fab87600b3ad"
+_SUMMARY = {
+    "order_id": _ORDER_ID,
+    "status": "PAYMENT_WAITING",
+    "version": 1,
+    "currency": "USD",
+    "orderer": {"member_id": _MEMBER_ID, "name": "Ben"},
+    "total_amount": 1980,
+    "discount_amount": 0,
+    "points_used": 0,
+    "payment_amount": 1980,
+    "line_count": 1,
+    "units": 2,
+    "placed_at": _AT,
+    "updated_at": _AT,
+}
+_ORDER = {name: value for name, value in _SUMMARY.items() if name not in ("line_count", "units")} | {
+    "lines": [
+        {
+            "product_id": "mug-blue",
+            "name": "Mug, blue",
+            "category": "kitchen",
+            "unit_price": 990,
+            "quantity": 2,
+            "amount": 1980,
+            "discount": 0,
+        }
+    ],
+    "payment": None,
+    "shipment": None,
+    "cancellation": None,
+    "refund": None,
+    "shipping_info": {
+        "receiver": {"name": "Ben", "phone": "555-0100"},
+        "address": {"zip_code": "12345", "address1": "1 Example Street", "address2": ""},
+        "message": "ring twice",
+    },
+    "timeline": [{"event": "OrderPlaced", "at": _AT}],
+}
+_PRODUCT = {
+    "product_id": "mug-blue",
+    "name": "Mug, blue",
+    "category": "kitchen",
+    "unit_price": 990,
+    "currency": "USD",
+    "stock": 118,
+    "version": 1,
+    "registered_at": _AT,
+    "updated_at": _AT,
+}
+_SALES = {
+    "placed_orders": 1,
+    "placed_amount": 1980,
+    "paid_orders": 1,
+    "gross_sales": 1980,
+    "units": 2,
+    "canceled_orders": 0,
+    "canceled_amount": 0,
+    "net_sales": 1980,
+}
 
 
 class Answer(BaseModel):
@@ -107,6 +170,8 @@ class StepAnswer(Answer):
 class OrderDetailAnswer(Answer):
     """One order, all of it; `payment_amount` is what is left to pay by card after discount and points."""
 
+    model_config = example(**_ORDER)
+
     order_id: str
     status: Status
     version: int
@@ -154,12 +219,16 @@ class OrderSummary(ListItem):
 class OrderPage(Answer):
     """Newest first; `next_cursor` is null at the end."""
 
+    model_config = example(items=[_SUMMARY], next_cursor=None)
+
     items: list[OrderSummary]
     next_cursor: str | None
 
 
 class ProductAnswer(ListItem):
     """A product; `stock` is what open orders have left."""
+
+    model_config = example(**_PRODUCT)
 
     product_id: str
     name: str
@@ -175,6 +244,8 @@ class ProductAnswer(ListItem):
 class ProductPage(Answer):
     """By product id; `next_cursor` is null at the end."""
 
+    model_config = example(items=[_PRODUCT], next_cursor=None)
+
     items: list[ProductAnswer]
     next_cursor: str | None
 
@@ -189,6 +260,18 @@ class LastOrderAnswer(Answer):
 
 class MemberAnswer(Answer):
     """`lifetime_value`: what was paid for, less what was canceled; e-mail and date are null for a guest."""
+
+    model_config = example(
+        member_id=_MEMBER_ID,
+        name="Ben",
+        email="ben@example.com",
+        version=1,
+        registered_at=_AT,
+        order_count=1,
+        lifetime_value=1980,
+        currency="USD",
+        last_order={"order_id": _ORDER_ID, "placed_at": _AT, "total_amount": 1980},
+    )
 
     member_id: str
     name: str
@@ -224,6 +307,15 @@ class SalesRow(SalesTotals):
 class SalesAnswer(Answer):
     """Rows by period, then key; `totals` count each order once; `as_of`: all events recorded until then are in."""
 
+    model_config = example(
+        granularity="day",
+        time_zone="UTC",
+        currency="USD",
+        rows=[{"period": "2026-11-21", "key": None, **_SALES}],
+        totals=_SALES,
+        as_of=_AT,
+    )
+
     granularity: Literal["hour", "day", "week", "month"]
     time_zone: str
     currency: str
@@ -246,6 +338,23 @@ class BestSeller(Answer):
 
 class BestSellers(Answer):
     """The best first."""
+
+    model_config = example(
+        items=[
+            {
+                "product_id": "mug-blue",
+                "name": "Mug, blue",
+                "paid_orders": 1,
+                "units": 2,
+                "gross_sales": 1980,
+                "canceled_amount": 0,
+                "net_sales": 1980,
+            }
+        ],
+        currency="USD",
+        time_zone="UTC",
+        as_of=_AT,
+    )
 
     items: list[BestSeller]
     currency: str
@@ -273,5 +382,20 @@ class ProjectionAnswer(Answer):
 
 class ProjectionList(Answer):
     """By name and version."""
+
+    model_config = example(
+        items=[
+            {
+                "name": "order_detail",
+                "version": 1,
+                "state": "active",
+                "position": 4711,
+                "head": 4711,
+                "lag_events": 0,
+                "lag_seconds": 0.0,
+                "parked_sequences": 0,
+            }
+        ]
+    )
 
     items: list[ProjectionAnswer]

@@ -8,7 +8,7 @@ from fastapi import Request, Security
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 
 from runtime.problems import Problem
-from runtime.tokens import SCOPES, Caller, ScopeName, Tokens
+from runtime.tokens import SCOPES, Caller, KeysUnavailableError, ScopeName, Tokens
 
 _bearer = HTTPBearer(auto_error=False, description="A JWT: `readside token --subject NAME --scope staff`")
 _password = OAuth2PasswordBearer(tokenUrl="/token", scopes=SCOPES, auto_error=False)
@@ -23,6 +23,10 @@ async def _caller(request: Request) -> Caller:
     tokens: Tokens = request.app.state.tokens
     try:
         return await tokens.verify(token.strip())
+    except KeysUnavailableError:
+        raise Problem(
+            503, "unavailable", "Tokens cannot be checked just now; try again.", headers={"Retry-After": "5"}
+        ) from None
     except (jwt.PyJWTError, ValueError):
         # Which check failed is of use to an attacker alone.
         raise _unauthorized("The token is not valid, or no longer.") from None

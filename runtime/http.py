@@ -24,7 +24,7 @@ from runtime.cross_origin import allow_origins
 from runtime.errors import ReadsideError
 from runtime.head import HeadAsGet
 from runtime.headers import AnswerHeaders
-from runtime.openapi import complete_openapi, problems
+from runtime.openapi import complete_openapi, example, problems
 from runtime.problems import Problem, install_problem_handlers
 from runtime.serving import server_of
 
@@ -37,6 +37,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 class Health(BaseModel):
     """All is well."""
+
+    model_config = example(status="ok")
 
     status: Literal["ok"] = "ok"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import ConfigDict
 
 from runtime.problems import MEDIA_TYPE
 
@@ -51,6 +52,23 @@ _REQUEST_ID = {
 }
 
 
+def example(**fields: Any) -> ConfigDict:
+    """Model configuration: what such a body may look like."""
+    return ConfigDict(json_schema_extra={"example": _with_null(fields, None, _NULL)})
+
+
+# FastAPI leaves every null out of its document, those of examples too.
+_NULL = "\x00null"
+
+
+def _with_null(value: Any, before: object, after: object) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_null(item, before, after) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_null(item, before, after) for item in value]
+    return after if value == before else value
+
+
 def problems(slugs_by_status: Mapping[int, str]) -> dict[int | str, Json]:
     """Responses that are problems; the text names their slugs."""
     return {status: _problem(status, text) for status, text in sorted(slugs_by_status.items())}
@@ -75,6 +93,9 @@ def complete_openapi(app: FastAPI) -> None:
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
+            for schema in schemas.values():
+                if "example" in schema:
+                    schema["example"] = _with_null(schema["example"], _NULL, None)
             schemas["Problem"] = PROBLEM
             for operation in _operations(document):
                 _complete(operation)

@@ -30,11 +30,11 @@ async def connect(url: str, name: str, **settings: str) -> Any:
     return await asyncpg.connect(url, timeout=10, command_timeout=COMMAND_TIMEOUT_SECONDS, server_settings=named)
 
 
-def make_engine(url: str, name: str, *, pool_size: int = 10) -> AsyncEngine:
-    """A pooled SQLAlchemy engine over asyncpg."""
+def make_engine(url: str, name: str, *, pool_size: int = 10, **settings: str) -> AsyncEngine:
+    """A pooled SQLAlchemy engine over asyncpg; ``settings`` are the server's."""
 
     async def create() -> Any:
-        return await connect(url, name)
+        return await connect(url, name, **settings)
 
     return create_async_engine(
         "postgresql+asyncpg://",

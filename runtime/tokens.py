@@ -13,14 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Literal
 
 import jwt
+import structlog
 
 from runtime.clock import now
-from runtime.errors import SettingsError
+from runtime.errors import ReadsideError, SettingsError
 from runtime.settings import Settings
+
+log = structlog.get_logger()
 
 ScopeName = Literal["customer", "staff", "operator"]
 SCOPES: dict[str, str] = {
@@ -34,6 +37,10 @@ _CLOCK_SKEW = timedelta(seconds=5)
 _REMEMBERED_SECONDS = 60.0
 """How long a verified token is taken for valid unseen: within it a key that was withdrawn still works."""
 _MOST_REMEMBERED = 4096
+
+_KEYS_COUNT_SECONDS = 300.0
+"""How long fetched keys count before they are fetched anew."""
+_FETCH_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +137,24 @@ class Tokens:
         self._remembered[token] = (caller, min(time() + _REMEMBERED_SECONDS, caller.expires_at))
 
 
+class KeysUnavailableError(ReadsideError):
+    """The issuer's keys cannot be fetched just now, so nobody can say whether a token is valid."""
+
+
 class _JwkSet:
-    """The signing keys of an outside issuer, read from a file or fetched, off the event loop, from a URL."""
+    """The signing keys of an outside issuer, read from a file or fetched, off the event loop, from a URL.
+
+    Anybody can name a key that does not exist: whatever callers send, the issuer is asked at most once in
+    ``_FETCH_EVERY_SECONDS``. While it is away, the keys that it gave last go on counting.
+    """
 
     def __init__(self, location: str) -> None:
         self._client: jwt.PyJWKClient | None = None
         self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._asked_at = -math.inf
+        self._fetching = asyncio.Lock()
         if location.startswith(("https://", "http://")):
-            self._client = jwt.PyJWKClient(location, cache_keys=True, timeout=5)
+            self._client = jwt.PyJWKClient(location, cache_jwk_set=False, timeout=5)
             return
         try:
             listed = jwt.PyJWKSet.from_dict(json.loads(Path(location).read_text()))
@@ -146,16 +163,32 @@ class _JwkSet:
         self._keys = {key.key_id: key for key in listed.keys}
 
     async def key(self, kid: str | None) -> jwt.PyJWK:
+        """Raises `jwt.InvalidKeyError` for one that the issuer does not have, and `KeysUnavailableError`."""
         if self._client is not None:
-            if kid is None:
-                raise jwt.InvalidKeyError("the token names no key")
-            return await asyncio.to_thread(self._client.get_signing_key, kid)
+            await self._fetch(self._client, kid)
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         try:
             return self._keys[kid]
         except KeyError:
             raise jwt.InvalidKeyError("unknown key") from None
+
+    async def _fetch(self, client: jwt.PyJWKClient, kid: str | None) -> None:
+        async with self._fetching:
+            age = monotonic() - self._asked_at
+            if age < (_KEYS_COUNT_SECONDS if kid in self._keys else _FETCH_EVERY_SECONDS):
+                if not self._keys:
+                    raise KeysUnavailableError
+                return
+            self._asked_at = monotonic()
+            try:
+                found = await asyncio.to_thread(client.get_signing_keys)
+            except jwt.PyJWKClientError as error:
+                log.warning("the issuer's keys could not be fetched", reason=type(error).__name__)
+                if not self._keys:
+                    raise KeysUnavailableError from None
+            else:
+                self._keys = {key.key_id: key for key in found}
 
 
 def secret_of(data_dir: Path, *, create: bool = False) -> str | None:

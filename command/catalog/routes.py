@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from command.catalog import service
 from command.catalog.model import Product
-from command.documented import command, example
+from command.documented import command
 from command.edge import Body, Id, Line, Name, Staff, UseCases
+from runtime.openapi import example
 from runtime.problems import invalid_input
 
 router = APIRouter(tags=["catalog"])

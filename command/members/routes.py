@@ -8,7 +8,7 @@ from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel, StringConstraints
 from starlette.responses import Response
 
-from command.documented import command, example
+from command.documented import command
 from command.edge import Body, Customer, Name, UseCases
 from command.members import service
 from command.members.model import Member, WrongPassword, normalized_email
@@ -16,7 +16,7 @@ from command.members.passwords import hash_password, password_fits
 from command.members.throttle import Throttle, throttle_of
 from command.unit_of_work import UnitOfWork
 from runtime.http import JsonResponse
-from runtime.openapi import problems
+from runtime.openapi import example, problems
 from runtime.problems import Problem
 from runtime.tokens import Tokens
 

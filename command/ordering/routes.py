@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
-from command.documented import command, example
+from command.documented import command
 from command.edge import Body, Customer, CustomerOrStaff, Id, Line, Name, Prose, Staff, UseCases
 from command.ordering import service
 from command.ordering.model import Order, OrderStatus
 from command.ordering.service import Neighbours
 from events import ordering as language
+from runtime.openapi import example
 
 router = APIRouter(prefix="/orders", tags=["ordering"])
 

@@ -201,7 +201,7 @@ def test_orders_placed_at_full_speed_are_each_read_back_by_their_tokens(people: 
     members = [people.member(f"member-{number}")[1] for number in range(8)]
 
     def shopping(member: Person) -> int:
-        for count in range(1, 31):
+        for count in range(1, 21):
             order_id = _placed(member, "nail", 1)
             # `ask` fails where the answer is not 200: the wait was over, or the order was not there yet.
             assert member.ask(f"/orders/{order_id}").json()["version"] == 1
@@ -210,9 +210,9 @@ def test_orders_placed_at_full_speed_are_each_read_back_by_their_tokens(people: 
         return count
 
     with ThreadPoolExecutor(len(members)) as threads:
-        assert list(threads.map(shopping, members)) == [30] * len(members)
+        assert list(threads.map(shopping, members)) == [20] * len(members)
     staff.consistency_token = members[-1].consistency_token
-    assert staff.ask("/products/nail").json()["stock"] >= 1010 - 30 * len(members)
+    assert staff.ask("/products/nail").json()["stock"] >= 1010 - 20 * len(members)
 
 
 def test_nobody_sees_the_order_of_another(people: People) -> None:

@@ -239,7 +239,7 @@ def commands(query_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Comma
 
 async def test_any_number_of_waits_costs_mongodb_no_more_than_one(commands: Commands, api: Api, filled: Shop) -> None:
     def waiting() -> int:
-        return len(api.follower._changed._waiters)  # of asyncio.Event
+        return len(api.follower._changed._waiters)
 
     headers = token(150) | {"Prefer": "wait=30"}
     asked = [asyncio.create_task(api.get("/orders/o-1", headers=headers)) for _ in range(200)]
