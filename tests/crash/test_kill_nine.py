@@ -16,7 +16,7 @@ from tests.crash.lives import a_projector, dies_at, found_wrong, trading
 from tests.crash.runner import POINTS
 from tests.integration.projecting import ReadSide, Shop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a busy machine is no failure
 
 SEED = 20_260_302
 FEWEST_KILLS, KILLS, MOST_SECONDS = 3, 15, 45.0
