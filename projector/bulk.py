@@ -21,7 +21,7 @@ import uvloop
 
 from eventstore import EventLog
 from eventstore.log import StoredEvent
-from projector.failures import FailurePolicy, StandBy, Unstorable
+from projector.failures import FailurePolicy, StandBy
 from projector.feed import decoded
 from projector.folding import Folder, Part, folder_of
 from projector.store import CHECKPOINTS, PARTS, Checkpoint, ViewStore, part_id
@@ -149,8 +149,6 @@ async def _attempt(
     except Poisoned:
         raise
     except Exception as error:
-        if isinstance(error, Unstorable):
-            raise Poisoned from error
         decision = policy.batch_failed(error)
         if isinstance(decision, StandBy):
             raise  # the rebuild has another owner, who has started workers of its own

@@ -5,7 +5,6 @@
 | a store is away, a primary steps down, a write conflict | `Retry`, for ever, with backoff and jitter          |
 | the guard on the checkpoint fails                      | `StandBy`: somebody else owns the projection         |
 | a fold raises, a payload cannot be decoded             | `Retry` a few times, then `Park` the aggregate       |
-| a document is folded that MongoDB cannot hold          | `Retry`, looking for the event that does it: as above |
 """
 
 import random
@@ -29,14 +28,6 @@ class FoldFailed(Exception):
         super().__init__(f"{envelope.event_type} at position {envelope.position} cannot be folded")
         self.envelope = envelope
         self.__cause__ = error
-
-
-class Unstorable(Exception):
-    """A batch holds documents that MongoDB refuses, however often they are sent."""
-
-    def __init__(self, keys: frozenset[str]) -> None:
-        super().__init__(f"MongoDB cannot hold {', '.join(sorted(keys))}"[:300])
-        self.keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +71,6 @@ class FailurePolicy:
             return StandBy(_STAND_BY_SECONDS)
         if isinstance(error, FoldFailed):
             return Retry(self._backoff(), "fold")
-        if isinstance(error, Unstorable):
-            return Retry(self._backoff(), "unstorable")
         if isinstance(error, PyMongoError):
             return Retry(self._backoff(), "mongodb")
         if isinstance(error, DRIVER_ERRORS):

@@ -16,7 +16,6 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from events.envelope import Envelope
 from projector.failures import DeadLetter, FailurePolicy, FoldFailed, Park
 from projector.feed import Undecodable
-from projector.storable import why_unstorable
 from views.kit import AdditiveView, Calendar, Document, Projection, View
 
 Write = InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]] | UpdateOne
@@ -87,8 +86,6 @@ class Folder:
         """Documents that lack events of parked aggregates: they are stored with a mark that readers see."""
         self.discarded: set[int] = set()
         """Positions that an operator had this view skip for good."""
-        self.suspects: set[str] = set()
-        """Documents that MongoDB has refused: folding them is a failure of the event after which they do not fit."""
 
     async def fold(self, batch: Sequence[Envelope], documents: Documents) -> Folded:
         """Fold a batch that is not empty. Raises `FoldFailed` where an event deserves another attempt.
@@ -263,17 +260,9 @@ class DocumentFolder(Folder):
         folded = [
             (key, fold(cache.get(key) or self._empty(key), envelope.event, envelope)) for key in self._keys(envelope)
         ]
-        if self.suspects:
-            self._refuse_unstorable(folded)
         for key, document in folded:
             cache[key] = document
             self._changed[key] = key in self._absent
-
-    def _refuse_unstorable(self, folded: Sequence[tuple[str, Document]]) -> None:
-        # Only of suspects: to encode every document after every event would cost more than all else.
-        for key, document in folded:
-            if key in self.suspects and (reason := why_unstorable(msgspec.to_builtins(document))):
-                raise ValueError(reason)
 
     def _empty(self, key: str) -> Document:
         if key in self._damaged:

@@ -13,7 +13,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from projector import metrics
-from projector.failures import FailurePolicy, GuardFailed, Retry, StandBy, Unstorable
+from projector.failures import FailurePolicy, GuardFailed, Retry, StandBy
 from projector.feed import Feed
 from projector.folding import Folded, folder_of
 from projector.lease import RENEW_SECONDS, Lease
@@ -91,8 +91,6 @@ class Runner:
             try:
                 await self._as_owner()
             except Exception as error:
-                if isinstance(error, Unstorable):
-                    self._folder.suspects |= error.keys
                 await self._obey(self._policy.batch_failed(error), error)
 
     async def _obey(self, decision: Retry | StandBy, error: Exception) -> None:

@@ -13,18 +13,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters, letter_id
-from projector.failures import DeadLetter, GuardFailed, Unstorable
+from projector.failures import DeadLetter, GuardFailed
 from projector.feed import payload_of
 from projector.folding import MARK, Folded, Settlement, Write
 from projector.parked import Parked
-from projector.storable import why_unstorable
 from runtime.mongo import Database
 from views.kit import View
 
@@ -139,23 +138,13 @@ class ViewStore:
         else:
             checkpoint["unparked"] = reached.unparked
         try:
-            self._transact_over_what_stands(folded, expected, checkpoint)
-        except GuardFailed:
-            raise
-        except Exception as error:  # the driver has many for this, and not all are its own
-            if refused := _refused(folded.writes):
-                raise Unstorable(refused) from error
-            raise
-        return reached
-
-    def _transact_over_what_stands(self, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any]) -> None:
-        try:
             self._transact(folded, expected, checkpoint, folded.writes)
         except BulkWriteError as error:
             if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
                 raise
             # A document stands where none should, left by a hand or a restored backup: the fold is the truth.
             self._transact(folded, expected, checkpoint, [_replacing(write) for write in folded.writes])
+        return reached
 
     def _transact(
         self, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
@@ -232,12 +221,6 @@ class ViewStore:
             # As text: a payload may hold names and numbers that BSON has no room for.
             "payload": payload_of(envelope),
         }
-
-
-def _refused(writes: Sequence[Write]) -> frozenset[str]:
-    """The ids of documents that MongoDB cannot hold."""
-    documents = [write._doc for write in writes if not isinstance(write, UpdateOne)]
-    return frozenset(document["_id"] for document in documents if why_unstorable(dict(document)))
 
 
 def _replacing(write: Write) -> Write:

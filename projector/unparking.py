@@ -161,7 +161,7 @@ class Unparking:
             raise EventsMissing(sequence, missing)
         # A folder of its own, that parks at the first failure; the documents' marks are those of all.
         folder = folder_of(self._store.view, FailurePolicy(1), self._calendar)
-        folder.marks, folder.suspects = self._folder.marks, self._folder.suspects
+        folder.marks = self._folder.marks
         folded = await folder.fold(events, self._store)
         nothing.writes, nothing.dead_letters = folded.writes, folded.dead_letters
         return nothing
