@@ -80,5 +80,5 @@ async def found_wrong(shop: Shop, read_side: ReadSide) -> list[str]:
 
 async def dies_at(settings: Settings, point: str, *, nth: int) -> None:
     """Run the projector until it has killed itself there."""
-    async with a_projector(settings, *RUNNER, point, str(nth)) as projector, asyncio.timeout(60):
+    async with a_projector(settings, *RUNNER, point, str(nth)) as projector, asyncio.timeout(120):
         assert await projector.process.wait() == -9

@@ -11,7 +11,7 @@ from tests.crash.lives import a_projector, dies_at, found_wrong, trading
 from tests.crash.runner import REBUILDS, REPAIRS
 from tests.integration.projecting import ReadSide, Shop, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a busy machine is no failure
 
 SEED = 20_261_121
 VIEW = "order_detail"
