@@ -411,7 +411,8 @@ class TestTheCommand:
 
         assert status == 130
         # A slow machine has time for lines of progress before it.
-        assert err.splitlines()[-1] == "import: stopped after the transaction that was under way; run it again to go on."
+        last = "import: stopped after the transaction that was under way; run it again to go on."
+        assert err.splitlines()[-1] == last
         (taken,) = await rows(settings.postgres_url, "SELECT count(*) AS orders FROM orders")
         assert 0 < taken["orders"] < 8_000
         assert f"accepted orders:   {taken['orders']:,} (0 more" in out
