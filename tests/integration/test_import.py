@@ -410,7 +410,9 @@ class TestTheCommand:
         status, out, err = await self.ended(process)
 
         assert status == 130
-        assert err == "import: stopped after the transaction that was under way; run it again to go on.\n"
+        # A slow machine has time for lines of progress before it.
+        last = "import: stopped after the transaction that was under way; run it again to go on."
+        assert err.splitlines()[-1] == last
         (taken,) = await rows(settings.postgres_url, "SELECT count(*) AS orders FROM orders")
         assert 0 < taken["orders"] < 8_000
         assert f"accepted orders:   {taken['orders']:,} (0 more" in out
