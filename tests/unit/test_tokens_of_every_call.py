@@ -89,7 +89,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "scope": "customer staff operator",
         "iss": "readside",
         "aud": "readside",
-        "exp": now() + timedelta(hours=1),
+        "exp": now() + timedelta(days=2),
     }
     return {name: value for name, value in (good | changed).items() if value is not None}
 
@@ -101,7 +101,7 @@ def hs256(**changed: Any) -> str:
 
 def by_hand(header: dict[str, str], signature: bytes = b"") -> str:
     """A token that no library would make."""
-    exp = {"exp": int((now() + timedelta(hours=1)).timestamp())}
+    exp = {"exp": int((now() + timedelta(days=2)).timestamp())}
     parts = json.dumps(header).encode(), json.dumps(claims(**exp)).encode(), signature
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
@@ -116,6 +116,7 @@ def confused(key: bytes) -> str:
     return head + "." + base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
 
 
+# Made when this file is read, long before the last test that uses them: by days, not by minutes.
 REFUSED: dict[str, list[str]] = {
     "no header": [],
     "an empty header": [""],
@@ -139,7 +140,7 @@ REFUSED: dict[str, list[str]] = {
     "another algorithm of the key": ["Bearer " + jwt.encode(claims(), _rsa, "PS256", headers={"kid": "rsa"})],
     "the key of another family": ["Bearer " + jwt.encode(claims(), _ec, "ES256", headers={"kid": "rsa"})],
     "expired": ["Bearer " + hs256(exp=now() - timedelta(minutes=1))],
-    "not yet valid": ["Bearer " + hs256(nbf=now() + timedelta(minutes=1))],
+    "not yet valid": ["Bearer " + hs256(nbf=now() + timedelta(days=1))],
     "another audience": ["Bearer " + hs256(aud="another")],
     "another issuer": ["Bearer " + hs256(iss="another")],
     "no exp": ["Bearer " + hs256(exp=None)],
