@@ -117,7 +117,7 @@ class Fleet:
                     await bulk.build(self._database, self._event_log, self._settings, view, instance, epoch, target)
 
         runner = Runner(
-            ViewStore(self._database, view, instance, self._threads),
+            ViewStore(self._database, view, instance, self._threads, time_zone=self._settings.time_zone),
             Lease(self._database, instance),
             self._feed,
             self._calendar,

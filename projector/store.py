@@ -51,6 +51,7 @@ class ViewStore:
     """The store of one instance of a view, which is its collection's name too: ``order_detail.v1``.
 
     ``part`` is the number of a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
+    ``time_zone`` is that of the days that the documents count, for those who read them.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ViewStore:
         threads: ThreadPoolExecutor,
         *,
         part: int | None = None,
+        time_zone: str = "UTC",
     ) -> None:
         self.view = view
         self.instance = instance
@@ -72,6 +74,7 @@ class ViewStore:
         self.letters = Parked(database, view.name, instance)
         self._client: MongoClient[dict[str, Any]] = database.client.delegate
         self._epoch = 0
+        self._time_zone = time_zone
 
     async def prepare(self, epoch: int) -> Checkpoint:
         """Make what is missing (collection, indexes, checkpoint), shut out earlier owners, tell where to go on from.
@@ -92,6 +95,7 @@ class ViewStore:
                 "$setOnInsert": {
                     "view": self.view.name,
                     "version": self.view.version,
+                    "time_zone": self._time_zone,
                     "epoch": 0,
                     "position": 0,
                     "snapshot": None,

@@ -31,6 +31,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     as_of: datetime | None = None
     parked_sequences: int = 0
+    time_zone: str | None = None
+    """Of the days that it counts; while a changed setting is being followed this is still the old one."""
     updated_at: datetime | None = None
     unparked: int | None = None
     """How often dead letters were settled: that changes documents without a change of the position."""

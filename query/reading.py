@@ -71,6 +71,10 @@ class Reading:
             **headers,
         }
 
+    def time_zone_of(self, view: str) -> str:
+        """The business time zone of the days that the view counts."""
+        return self._checkpoints[view].time_zone or self.log.time_zone
+
     async def find(self, view: str, document_id: str) -> StoredDocument | None:
         """A document by its id; it is shared, so do not change it.
 

@@ -77,7 +77,7 @@ async def best_sellers(
         {
             "items": items,
             "currency": reading.log.currency,
-            "time_zone": reading.log.time_zone,
+            "time_zone": reading.time_zone_of(VIEW),
             "as_of": _as_of(reading),
         }
     )
@@ -99,7 +99,7 @@ async def sales_answer(reading: Reading, query: SalesQuery, *, most_rows: int = 
         rows, totals = await _rows_and_totals(reading.collection(VIEW), query, most_rows)
     return {
         "granularity": query.granularity,
-        "time_zone": reading.log.time_zone,
+        "time_zone": reading.time_zone_of(VIEW),
         "currency": reading.log.currency,
         "rows": rows,
         "totals": totals,
@@ -143,7 +143,7 @@ def _item(product: dict[str, Any], name: str | None) -> Row:
 
 
 def _range(reading: Reading, first_day: str | None, last_day: str | None) -> tuple[date, date]:
-    today = datetime.now(ZoneInfo(reading.log.time_zone)).date()
+    today = datetime.now(ZoneInfo(reading.time_zone_of(VIEW))).date()
     last = today if last_day is None else read_day(last_day)
     first = last - timedelta(days=DEFAULT_DAYS - 1) if first_day is None else read_day(first_day)
     if first > last:

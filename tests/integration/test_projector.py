@@ -493,6 +493,8 @@ async def test_another_business_time_zone_is_built_beside_the_old_one_and_then_s
         in_seoul = expected_views(shop.acknowledged, zone="Asia/Seoul")
         assert differences(await read_side.views(), in_seoul) == []
         assert await read_side.documents("sales_statistics.v1") == old
+        zones = {instance: one["time_zone"] for instance, one in (await read_side.checkpoints()).items()}
+        assert (zones["sales_statistics.v1"], zones["sales_statistics.v1.Asia-Seoul"]) == ("UTC", "Asia/Seoul")
 
     async with projecting(settings):
         await trade(shop, seed=8, writers=1, orders=2)

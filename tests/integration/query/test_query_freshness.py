@@ -249,7 +249,7 @@ async def test_any_number_of_waits_costs_mongodb_no_more_than_one(commands: Comm
     # The follower, which hears of this like of any other change, wakes all of them, and they go on waiting.
     for position in range(11, 16):
         await filled.advance("order_detail", position, "100:100:")
-    assert await api.follower.reaches(lambda: (api.follower.checkpoint("order_detail") or NONE).position == 15, 30)
+    assert await api.follower.reaches(lambda: (api.follower.checkpoint("order_detail") or NONE).position == 15, 60)
     assert set(commands.sent) <= {"getMore"}
     await filled.advance("order_detail", 16, "200:200:")
 

@@ -151,7 +151,7 @@ async def test_orders_by_time_with_both_ends_in_and_days_of_business_time(
 ) -> None:
     await shop.tell(10, time_zone="Asia/Seoul")
     assert await api.follower.reaches(
-        lambda: api.follower.log is not None and api.follower.log.time_zone == "Asia/Seoul", 20
+        lambda: api.follower.log is not None and api.follower.log.time_zone == "Asia/Seoul", 60
     )
     await shop.put(
         "order_detail",

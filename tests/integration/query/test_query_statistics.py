@@ -161,3 +161,19 @@ async def test_what_the_statistics_do_not_know_is_refused(api: Api, shop: Shop, 
 @pytest.mark.parametrize("path", ["/statistics/sales", "/statistics/products"])
 async def test_statistics_are_for_staff(api: Api, shop: Shop, path: str, caller: str | None, status: int) -> None:
     assert (await api.get(path, caller)).status_code == status
+
+
+async def test_while_another_time_zone_is_being_built_the_answer_names_the_one_that_its_days_are_of(
+    api: Api, shop: Shop
+) -> None:
+    await shop.database.checkpoints.update_one({"_id": "sales_statistics.v1"}, {"$set": {"time_zone": "Asia/Seoul"}})
+    await shop.tell(10, time_zone="Europe/Berlin")
+    assert await api.follower.reaches(
+        lambda: (
+            api.follower.log is not None
+            and api.follower.log.time_zone == "Europe/Berlin"
+            and any(one.time_zone == "Asia/Seoul" for one in api.follower.checkpoints())
+        ),
+        60,
+    )
+    assert (await api.get("/statistics/sales")).json()["time_zone"] == "Asia/Seoul"
