@@ -18,7 +18,7 @@ from command.unit_of_work import Transactions
 from eventstore import Doorbell, EventLog
 from runtime.consistency import ConsistencyTokens
 from runtime.http import make_app
-from runtime.postgres import make_engine, postgres_url
+from runtime.postgres import SHORT_TIMEOUT_SECONDS, make_engine, postgres_url
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 
@@ -26,7 +26,7 @@ from runtime.tokens import Tokens
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts. Raises `SettingsError`."""
     url = postgres_url(settings)
-    engine = make_engine(url, "command-api", pool_size=16)
+    engine = make_engine(url, "command-api", pool_size=16, timeout_seconds=SHORT_TIMEOUT_SECONDS)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventstore.partitions import Partitions
+from runtime import postgres
 from runtime.postgres import connect
 
 _LOCK_KEY = 0x72_65_61_64  # "read"
@@ -119,7 +120,12 @@ class Sequencer:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, "sequencer", idle_in_transaction_session_timeout=_LONGEST_PAUSE)
+            self._connection = await connect(
+                self._url,
+                "sequencer",
+                timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS,
+                idle_in_transaction_session_timeout=_LONGEST_PAUSE,
+            )
             self._floor = _Floor()
             await self._partitions.ensure(self._connection, await self._connection.fetchval(_HEAD))
         return self._connection

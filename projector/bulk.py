@@ -132,7 +132,7 @@ async def _work(view: View, task: dict[str, Any]) -> None:
         store = ViewStore(database, view, task["instance"], threads, part=part.number)
         policy = FailurePolicy(settings.park_after_attempts)
         folder = folder_of(view, policy, Calendar(settings.zone), part)
-        async with EventLog(postgres_url(settings), "rebuild", pool_size=2, patience=6) as event_log:
+        async with EventLog(postgres_url(settings), "rebuild", pool_size=2) as event_log:
             while not await _attempt(event_log, store, folder, policy, task, settings.batch_limit):
                 folder.forget()
     database.client.close()
