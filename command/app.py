@@ -19,11 +19,11 @@ from eventstore import Doorbell, EventLog, LogWatch
 from runtime.consistency import ConsistencyTokens
 from runtime.http import make_app
 from runtime.listeners import Listeners
-from runtime.postgres import make_engine, postgres_url
+from runtime.postgres import SHORT_TIMEOUT_SECONDS, make_engine, postgres_url
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 
-STATEMENT_TIMEOUT_MS = 20_000
+STATEMENT_TIMEOUT_MS = 9_000
 """No command waits longer for a lock: its caller is told to try again, and its connection is free for others."""
 
 
@@ -34,7 +34,13 @@ def _event_log(settings: Settings) -> EventLog:
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts. Raises `SettingsError`."""
     url = postgres_url(settings)
-    engine = make_engine(url, "command-api", pool_size=16, statement_timeout=str(STATEMENT_TIMEOUT_MS))
+    engine = make_engine(
+        url,
+        "command-api",
+        pool_size=16,
+        timeout_seconds=SHORT_TIMEOUT_SECONDS,
+        statement_timeout=str(STATEMENT_TIMEOUT_MS),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from runtime import postgres
 from runtime.postgres import DRIVER_ERRORS, connect
 
 log = structlog.get_logger()
@@ -51,7 +52,9 @@ class Doorbell:
                 self._pressed.clear()
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await connect(self._url, "doorbell")
+                        connection = await connect(
+                            self._url, "doorbell", timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS
+                        )
                     await connection.execute(f"NOTIFY {CHANNEL}")
                 except DRIVER_ERRORS:
                     _drop(connection)
@@ -72,7 +75,7 @@ async def listen(url: str, heard: Callable[[], None]) -> AsyncIterator[Callable[
         while True:
             try:
                 if connection is None or connection.is_closed():
-                    connection = await connect(url, "listen")
+                    connection = await connect(url, "listen", timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS)
                     await connection.add_listener(CHANNEL, lambda *_: heard())
                     heard()  # whatever was committed while nobody listened
                     asked_at = time.monotonic()

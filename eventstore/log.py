@@ -33,18 +33,24 @@ SELECT (SELECT snapshot FROM event_log WHERE position <= $1 AND snapshot IS NOT 
 class EventLog:
     """The log as its readers see it, over a small pool of connections of its own.
 
-    ``archive_dir`` is where archive files are; without it, reading what has been archived raises. ``patience``: how
-    many times the usual limit an answer may take, for who asks for much at once.
+    ``archive_dir`` is where archive files are; without it, reading what has been archived raises.
+    ``timeout_seconds`` is for each answer of Postgres; the long one where none is given.
     """
 
     def __init__(
-        self, url: str, name: str, *, archive_dir: Path | None = None, pool_size: int = 4, patience: int = 1
+        self,
+        url: str,
+        name: str,
+        *,
+        archive_dir: Path | None = None,
+        pool_size: int = 4,
+        timeout_seconds: float | None = None,
     ) -> None:
         self._url = url
         self._name = name
         self._archives = Archives(archive_dir)
         self._pool_size = pool_size
-        self._patience = patience
+        self._timeout_seconds = timeout_seconds or postgres.LONG_TIMEOUT_SECONDS
         self._pool: Any = None
 
     async def __aenter__(self) -> "EventLog":
@@ -54,7 +60,7 @@ class EventLog:
             min_size=0,
             max_size=self._pool_size,
             timeout=10,
-            command_timeout=self._patience * postgres.COMMAND_TIMEOUT_SECONDS,
+            command_timeout=self._timeout_seconds,
             server_settings={"application_name": f"readside {self._name}"},
         )
         return self

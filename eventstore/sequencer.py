@@ -11,6 +11,7 @@ from typing import Any
 from eventstore.floor import Floor
 from eventstore.head import HEAD
 from eventstore.partitions import Partitions
+from runtime import postgres
 from runtime.consistency import Snapshot
 from runtime.postgres import connect
 
@@ -116,7 +117,9 @@ class Sequencer:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, "sequencer", **_SERVER_SETTINGS)
+            self._connection = await connect(
+                self._url, "sequencer", timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS, **_SERVER_SETTINGS
+            )
             self._floor = Floor(slow_seconds=self._slow_writer_seconds)
             await self._partitions.ensure(self._connection, await self._connection.fetchval(HEAD))
         return self._connection

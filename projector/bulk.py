@@ -134,7 +134,7 @@ async def _work(view: View, task: dict[str, Any]) -> None:
         policy = FailurePolicy(settings.park_after_attempts)
         folder = folder_of(view, policy, Calendar(settings.zone), part)
         url, archive_dir = postgres_url(settings), settings.archives
-        async with EventLog(url, "rebuild", archive_dir=archive_dir, pool_size=2, patience=6) as event_log:
+        async with EventLog(url, "rebuild", archive_dir=archive_dir, pool_size=2) as event_log:
             while not await _attempt(event_log, store, folder, policy, task, settings.batch_limit):
                 folder.forget()
     database.client.close()

@@ -21,6 +21,7 @@ from projector.registry import Registry
 from projector.runner import Runner
 from projector.sequencing import Sequencing
 from projector.supervised import ended, supervised
+from runtime import postgres
 from runtime.errors import ReadsideError
 from runtime.mongo import Database, mongo_database
 from runtime.postgres import DRIVER_ERRORS, postgres_url
@@ -43,7 +44,13 @@ class Daemon:
         self._url = postgres_url(settings)
         self._database = mongo_database(settings, "projector")
         self._heart = Heartbeat(self._database, settings)
-        self._event_log = EventLog(self._url, "projector feed", archive_dir=settings.archives, pool_size=2)
+        self._event_log = EventLog(
+            self._url,
+            "projector feed",
+            archive_dir=settings.archives,
+            pool_size=2,
+            timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS,
+        )
         self._feed = PostgresFeed(self._event_log, chunk_size=settings.batch_limit)
         self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
         self._sequencing = Sequencing(self._sequencer, self._feed)

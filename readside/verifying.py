@@ -35,7 +35,7 @@ async def verify(settings: Settings, name: str | None, *, heal: bool) -> int:
     statuses = {FINE}
     try:
         url, archive_dir = postgres_url(settings), settings.archives
-        async with EventLog(url, "verify", archive_dir=archive_dir, pool_size=2, patience=6) as event_log:
+        async with EventLog(url, "verify", archive_dir=archive_dir, pool_size=2) as event_log:
             for view in [name] if name is not None else all_views():
                 try:
                     statuses.add(await _verify(database, event_log, settings, view, heal=heal))

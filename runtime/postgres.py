@@ -12,9 +12,10 @@ DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Interface
 """What asyncpg raises where the server is away. The last is no bug of the caller's: a server that is killed during a
 handshake leaves the driver "in another operation". After any of them the connection is to be dropped."""
 
-COMMAND_TIMEOUT_SECONDS = 10.0
-"""How long an answer is waited for. A network can go silent without an end: without a limit, a process would wait for
-ever on a connection that nobody else remembers. The driver then tries to cancel, for as long again."""
+SHORT_TIMEOUT_SECONDS, LONG_TIMEOUT_SECONDS = 10.0, 60.0
+"""How long an answer is waited for: where statements take milliseconds, and elsewhere. A network can go silent without
+an end: without a limit, a process would wait for ever on a connection that nobody else remembers. The driver then tries
+to cancel, for as long again."""
 
 
 def postgres_url(settings: Settings) -> str:
@@ -24,17 +25,23 @@ def postgres_url(settings: Settings) -> str:
     return settings.postgres_url
 
 
-async def connect(url: str, name: str, **settings: str) -> Any:
-    """One asyncpg connection, named in ``pg_stat_activity``; ``settings`` are the server's."""
+async def connect(url: str, name: str, *, timeout_seconds: float | None = None, **settings: str) -> Any:
+    """One asyncpg connection, named in ``pg_stat_activity``; ``settings`` are the server's.
+
+    ``timeout_seconds`` is for each statement; the long one where none is given.
+    """
     named = {"application_name": f"readside {name}", **settings}
-    return await asyncpg.connect(url, timeout=10, command_timeout=COMMAND_TIMEOUT_SECONDS, server_settings=named)
+    limit = timeout_seconds or LONG_TIMEOUT_SECONDS
+    return await asyncpg.connect(url, timeout=10, command_timeout=limit, server_settings=named)
 
 
-def make_engine(url: str, name: str, *, pool_size: int = 10, **settings: str) -> AsyncEngine:
-    """A pooled SQLAlchemy engine over asyncpg; ``settings`` are the server's."""
+def make_engine(
+    url: str, name: str, *, pool_size: int = 10, timeout_seconds: float | None = None, **settings: str
+) -> AsyncEngine:
+    """A pooled SQLAlchemy engine over asyncpg; ``timeout_seconds`` and ``settings`` as for `connect`."""
 
     async def create() -> Any:
-        return await connect(url, name, **settings)
+        return await connect(url, name, timeout_seconds=timeout_seconds, **settings)
 
     return create_async_engine(
         "postgresql+asyncpg://",

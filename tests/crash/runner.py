@@ -18,7 +18,6 @@ from eventstore import Sequencer, sequencer
 from projector import bulk
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
-from projector.registry import Registry
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
 from views.kit import AdditiveView
 
@@ -206,7 +205,6 @@ REPAIRS: dict[str, Callable[[Death], None]] = {
 REBUILDS: dict[str, Callable[[Death], None]] = {
     "in the middle of a rebuild": while_rebuilding,
     "before the parts of a rebuild are taken over": in_bulk(before_taking_over),
-    "before the rebuilt view is served": before(Registry, "switch"),
 }
 PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
     "the checkpoint runs ahead": checkpoint_runs_ahead,

@@ -16,7 +16,7 @@ from tests.torture.proxy import Proxy
 @pytest.fixture
 async def proxy(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
     """Between the projector and Postgres; the projector has less patience than usual."""
-    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(postgres, "SHORT_TIMEOUT_SECONDS", 1.0)
     parts = urlsplit(postgres_url)
 
     async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
