@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +17,7 @@ from command.edge import Id
 from events.envelope import aggregate_type_named, event_types, shapes
 from events.values import Value
 from runtime.http import JsonResponse
-from runtime.openapi import problems
+from runtime.openapi import example, problems
 from runtime.problems import Problem
 
 router = APIRouter(tags=["events"])
@@ -43,7 +44,53 @@ def json_schema(event_type: str, version: int, shape: type[Value]) -> dict[str, 
     return {"$schema": _DIALECT, "$id": schema_path(event_type, version), **body, **inner}
 
 
-@router.get("/events/schemas", summary="Every event and version that was ever published", response_class=JsonResponse)
+class PublishedVersion(BaseModel):
+    """One version of one event; `current` is the version that is written now."""
+
+    type: str
+    version: int
+    current: bool
+    aggregate_type: str
+    description: str
+    dataschema: str
+
+
+class PublishedVersions(BaseModel):
+    """Every event and version that was ever published."""
+
+    model_config = example(
+        items=[
+            {
+                "type": "OrderCanceled",
+                "version": 1,
+                "current": True,
+                "aggregate_type": "order",
+                "description": "The order was called off.",
+                "dataschema": "/events/schemas/OrderCanceled/1",
+            }
+        ]
+    )
+
+    items: list[PublishedVersion]
+
+
+class AsyncApiDocument(BaseModel):
+    """An AsyncAPI 3 document; what is in it, its specification says."""
+
+    model_config = example(asyncapi="3.0.0", info={"title": "Readside events", "version": "1.0.0"}, channels={}) | {
+        "extra": "allow"
+    }
+
+    asyncapi: str
+    info: dict[str, Any]
+    channels: dict[str, Any]
+
+
+@router.get(
+    "/events/schemas",
+    summary="Every event and version that was ever published",
+    response_model=PublishedVersions,
+)
 async def schemas() -> Response:
     """`current` is the version that is written now; the log holds the others too."""
     newest = event_types()
@@ -80,7 +127,11 @@ async def schema(event_type: Id, version: Annotated[int, Path(ge=0, le=2**15 - 1
     )
 
 
-@router.get("/asyncapi.json", summary="AsyncAPI 3 document of the event feed", response_class=JsonResponse)
+@router.get(
+    "/asyncapi.json",
+    summary="AsyncAPI 3 document of the event feed",
+    response_model=AsyncApiDocument,
+)
 async def asyncapi(request: Request) -> Response:
     """For code generators and catalogs: channels, operations, every message with its schema."""
     return JsonResponse(asyncapi_document(request.app.version), headers=_CACHED)
@@ -120,7 +171,7 @@ def asyncapi_document(version: str) -> dict[str, Any]:
         },
         "components": {
             "messages": {names[key]: _message(key, shape) for key, shape in published.items()},
-            "schemas": {"CloudEvent": _CLOUD_EVENT}
+            "schemas": {"CloudEvent": CLOUD_EVENT}
             | {names[key]: _embedded(json_schema(*key, shape)) for key, shape in published.items()},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
@@ -136,7 +187,7 @@ _QUERY: dict[str, Any] = {
         "event_type": {"type": "string"},
     },
 }
-_CLOUD_EVENT: dict[str, Any] = {
+CLOUD_EVENT: dict[str, Any] = {
     "type": "object",
     "description": "CloudEvents 1.0, with the log's own extension attributes",
     "required": [
@@ -159,7 +210,23 @@ _CLOUD_EVENT: dict[str, Any] = {
         "traceparent": {"type": "string"},
         "data": {"type": "object"},
     },
+    "example": {
+        "specversion": "1.0",
+        "id": "019a9f0e-5c1f-7cc3-98c4-dc0c0c07398f",
+        "source": SOURCE,
+        "type": "OrderCanceled",
+        "subject": "order/019a9f0e-4b2a-7d55-a1c0-2f6f0f7c1d11",
+        "time": "2026-11-21T06:34:12.000000Z",
+        "datacontenttype": "application/json",
+        "dataschema": schema_path("OrderCanceled", 1),
+        "position": 4711,
+        "aggregatetype": "order",
+        "aggregateid": "019a9f0e-4b2a-7d55-a1c0-2f6f0f7c1d11",
+        "aggregateversion": 4,
+        "data": {"reason": "changed my mind"},
+    },
 }  # fmt: skip
+"""One event of the feed, as JSON Schema."""
 
 
 def _message(key: tuple[str, int], shape: type[Value]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 
 from command.edge import Id, Operator
-from command.event_schemas import SOURCE, schema_path
+from command.event_schemas import CLOUD_EVENT, SOURCE, schema_path
 from events.envelope import aggregate_types, event_types
 from eventstore import EventLog, Filter, LogWatch, Page, read_page
 from eventstore.log import StoredEvent
@@ -31,6 +31,7 @@ from eventstore.watch import KIND
 from runtime.clock import rfc3339
 from runtime.listeners import Listener, Listeners
 from runtime.openapi import problems
+from runtime.parameters import only_known_parameters
 from runtime.postgres import DRIVER_ERRORS
 from runtime.preferences import wait_seconds
 from runtime.settings import Settings
@@ -71,7 +72,7 @@ _REFUSALS = problems(
 _BATCH = {
     "description": "A batch of CloudEvents, empty where there is nothing (yet)",
     "content": {
-        BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": {"type": "object"}, "maxItems": MOST_EVENTS}},
+        BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": CLOUD_EVENT, "maxItems": MOST_EVENTS}},
     },
     "headers": {
         "Link": {
@@ -124,12 +125,14 @@ def _filter(
 
 Feed = Annotated[EventFeed, Depends(_feed)]
 Only = Annotated[Filter, Depends(_filter)]
+_ONLY_KNOWN = [Depends(only_known_parameters)]
 
 
 @router.get(
     "/events",
     summary="Events after a position, in order",
     response_class=Response,
+    dependencies=_ONLY_KNOWN,
     responses={200: _BATCH, **_REFUSALS},
     openapi_extra={"parameters": [_PREFER]},
 )
@@ -163,6 +166,7 @@ async def events(
     "/events/stream",
     summary="Events after a position, as they come",
     response_class=Response,
+    dependencies=_ONLY_KNOWN,
     responses={
         200: documented_stream("One CloudEvent in each `data`, its position as `id`."),
         **_REFUSALS,

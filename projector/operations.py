@@ -31,6 +31,7 @@ class ProjectionAnswer(BaseModel):
     name: str
     version: int
     state: str
+    health: str
     epoch: int | None
     trouble: str | None
     instance: str
@@ -50,6 +51,7 @@ class ProjectionList(BaseModel):
                 "name": "order_detail",
                 "version": 1,
                 "state": "active",
+                "health": "idle",
                 "epoch": 3,
                 "trouble": None,
                 "instance": "order_detail.v1",

@@ -389,6 +389,7 @@ class ProjectionList(Answer):
                 "name": "order_detail",
                 "version": 1,
                 "state": "active",
+                "health": "idle",
                 "position": 4711,
                 "head": 4711,
                 "lag_events": 0,

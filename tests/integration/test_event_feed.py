@@ -305,6 +305,13 @@ class TestStream:
 
             assert problem(answer) == (422, "invalid-input")
 
+    @pytest.mark.parametrize("path", ["/events", "/events/stream"])
+    async def test_a_filter_that_does_not_exist_is_refused_and_not_passed_over(
+        self, operator: httpx.AsyncClient, path: str
+    ) -> None:
+        answer = await operator.get(path, params={"agregate_id": "o-1"})
+        assert problem(answer) == (422, "invalid-input")
+
     async def test_heartbeats_keep_the_connection_alive_and_are_no_events(
         self, operator: httpx.AsyncClient, log: Log, monkeypatch: pytest.MonkeyPatch
     ) -> None:
