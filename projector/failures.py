@@ -24,6 +24,10 @@ class GuardFailed(Exception):
     """Another projector owns the projection: its lease, or its mark on the checkpoint, says so."""
 
 
+class CutOff(Exception):
+    """This process cannot reach the events; another projector may be able to."""
+
+
 class FoldFailed(Exception):
     """An event cannot be folded, and it is worth another attempt."""
 
@@ -138,7 +142,7 @@ class FailurePolicy:
             return Retry(self._backoff(), "mongodb")
         if isinstance(error, ArchiveUnavailable):
             return Retry(self._backoff(), "archive")
-        if isinstance(error, DRIVER_ERRORS):
+        if isinstance(error, (CutOff, *DRIVER_ERRORS)):
             return Retry(self._backoff(), "postgres")
         raise error
 

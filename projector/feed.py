@@ -20,6 +20,8 @@ from projector import metrics
 
 log = structlog.get_logger()
 
+CUT_OFF_SECONDS = 8.0
+"""Longer than a paused sequencer can hold up this one, which is no outage."""
 _CHUNKS_KEPT = 4
 _HEADS_KEPT, _HEAD_EVERY_SECONDS = 4_096, 0.1
 
@@ -47,6 +49,10 @@ class Feed(Protocol):
     @property
     def head(self) -> int:
         """The last position known to exist."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this process has not been able to look for events for a while."""
 
     async def started(self) -> None:
         """Return once the head is known; until then 0 means nothing."""
@@ -79,15 +85,22 @@ class PostgresFeed:
         self._warned: set[str] = set()
         self._started = asyncio.Event()
         self._heads: deque[list[float]] = deque(maxlen=_HEADS_KEPT)
+        self._advanced_at = time.monotonic()
         self.head = 0
 
     async def started(self) -> None:
         """Return once the head is known; until then 0 means nothing."""
         await self._started.wait()
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this process has not been able to look for events for a while."""
+        return time.monotonic() - self._advanced_at > CUT_OFF_SECONDS
+
     async def advance(self, head: int) -> None:
-        """This is the head now; wakes whoever waits for more."""
+        """This is the head now; wakes whoever waits for more. To be told every second, also when it is the same."""
         self._started.set()
+        self._advanced_at = time.monotonic()
         self._note_head(head)
         if head > self.head:
             async with self._advanced:

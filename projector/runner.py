@@ -13,7 +13,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from projector import metrics
-from projector.failures import FailurePolicy, GuardFailed, Retry, StandBy, is_refusal
+from projector.failures import CutOff, FailurePolicy, GuardFailed, Retry, StandBy, is_refusal
 from projector.feed import Feed
 from projector.folding import Folded, folder_of
 from projector.lease import RENEW_SECONDS, Lease
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 STUCK_SECONDS = 10.0
 """An owner that has had events before it for this long, and written none, is stuck: no batch takes a second."""
-
+_LOOK_SECONDS = 0.25
 
 Build = Callable[[int, int], Awaitable[None]]
 """Brings an instance from nothing to a position, faster than one process can: epoch, position."""
@@ -149,6 +149,11 @@ class Runner:
         await asyncio.sleep(decision.after_seconds)
 
     async def _as_owner(self) -> None:
+        # Whoever cannot reach the events must not keep the projection from those who can.
+        await self._feed.started()
+        while self._feed.is_cut_off:
+            self.state, self._trouble = "waiting", "postgres: the events cannot be reached"
+            await asyncio.sleep(_LOOK_SECONDS)
         if not await self._lease.acquire():
             raise GuardFailed
         working = asyncio.create_task(self._from_checkpoint(), name=f"project {self.instance}")
@@ -156,7 +161,7 @@ class Runner:
         try:
             await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
             await (working if working.done() else renewing)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, CutOff):
             await ended(working, renewing)
             with suppress(PyMongoError):
                 await self._lease.release()
@@ -171,12 +176,13 @@ class Runner:
             with suppress(PyMongoError):
                 if not await self._lease.renew():
                     raise GuardFailed
+            if self._feed.is_cut_off:
+                raise CutOff("the events cannot be reached")
 
     async def _from_checkpoint(self) -> None:
         self._folder.forget()
         self._checkpoint = await self._store.prepare(self._lease.epoch)
         await self.unparking.recall()
-        await self._feed.started()
         if self._build is not None and self.position == 0:
             self.state, self._trouble = "building", None
             await self._build(self._lease.epoch, self._feed.head)

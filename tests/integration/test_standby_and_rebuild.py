@@ -4,10 +4,12 @@ import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
 from projector import bulk
+from projector import feed as feed_module
 from projector import registry as registry_module
 from projector.daemon import Daemon
 from projector.failures import GuardFailed
@@ -59,6 +61,32 @@ async def test_of_two_projectors_one_works_and_the_other_takes_over_at_once_when
             assert await read_side.views() == expected_views(shop.acknowledged)
         finally:
             await running.__aexit__(None, None, None)
+
+
+async def test_an_owner_that_is_cut_off_from_the_events_lets_another_have_its_projections(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "CUT_OFF_SECONDS", 2.5)
+    async with (
+        a_shop(settings.postgres_url or "") as shop,
+        a_read_side(settings) as read_side,
+        projecting(settings) as first,
+    ):
+        await _all_are(first, "active")
+        async with projecting(settings) as second:
+            await _all_are(second, "standby")
+            with pytest.MonkeyPatch.context() as cut:
+                cut.setattr(first._sequencer, "sequence", _refused)
+                await _all_are(second, "active")
+                await _all_are(first, "waiting")
+                await shop.place()
+                await read_side.reached(len(shop.acknowledged))
+            await _all_are(first, "standby")
+            assert await read_side.views() == expected_views(shop.acknowledged)
+
+
+async def _refused() -> NoReturn:
+    raise ConnectionRefusedError
 
 
 async def test_an_owner_that_was_paused_past_its_lease_writes_nothing_any_more(settings: Settings) -> None:
