@@ -122,6 +122,8 @@ class Daemon:
         self.audit.close()
 
     async def _heartbeat(self) -> None:
+        if self._sequencing.last_run_at is None or self._feed.is_cut_off:
+            return  # what it would tell of the log is not so, or no longer
         try:
             if self._deployment_id is None:
                 self._deployment_id = await self._event_log.deployment_id()

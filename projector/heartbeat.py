@@ -24,7 +24,7 @@ class Heartbeat:
         self._settings = settings
         self._samples: deque[tuple[int, datetime]] = deque(maxlen=_SAMPLES)
 
-    async def beat(self, deployment_id: str, head: int, sequenced_at: datetime | None) -> None:
+    async def beat(self, deployment_id: str, head: int, sequenced_at: datetime) -> None:
         """Say that a projector works, where the log ends, and when that was last looked at."""
         now = datetime.now(UTC)
         if not self._samples or self._samples[-1][0] != head:
@@ -37,7 +37,6 @@ class Heartbeat:
             "samples": [list(sample) for sample in self._samples],
             "heartbeat_at": now,
         }
-        update: dict[str, Any] = {"$set": log}
-        if sequenced_at is not None:
-            update["$max"] = {"sequenced_at": sequenced_at}  # of several projectors it takes one that can
+        # Of several projectors it takes one that can look.
+        update = {"$set": log, "$max": {"sequenced_at": sequenced_at}}
         await self._documents.update_one({"_id": "$log"}, update, upsert=True)
