@@ -22,6 +22,7 @@ from runtime import postgres
 __all__ = ["EventLog", "Filter", "StoredEvent"]
 
 _LAST = 2**63 - 1
+_STRETCH = 2_000
 _SELECTED = ", ".join("event_id::text" if column == "event_id" else column for column in COLUMNS)
 _COMPLETE_UP_TO = """
 SELECT (SELECT snapshot FROM event_log WHERE position <= $1 AND snapshot IS NOT NULL ORDER BY position DESC LIMIT 1),
@@ -85,7 +86,16 @@ class EventLog:
 
         Raises `ArchiveUnavailable`.
         """
-        return await self._read(after, until, limit, {"event_type": types})
+        if len(types) == 1:
+            return await self._read(after, until, limit, {"event_type": types})
+        # Stretch by stretch: no index has several types in the order of the log, and up to a distant end the server
+        # would sort all that is left, for every batch of it.
+        while after < until:
+            end = min(until, after + max(limit, _STRETCH))
+            if found := await self._read(after, end, limit, {"event_type": types}):
+                return found
+            after = end
+        return ()
 
     async def complete_up_to(self, position: int) -> tuple[str | None, datetime | None]:
         """The newest snapshot that stands at or below a position, and when the event at the position was recorded."""
@@ -148,8 +158,11 @@ def _live(conditions: Conditions, after: int, until: int, limit: int) -> tuple[s
     if until != _LAST:
         where.append(f"position <= {parameter(until)}")
     for column, wanted in conditions.items():
-        one = len(wanted) == 1
-        where.append(f"{column} = {parameter(wanted[0])}" if one else f"{column} = ANY ({parameter(wanted)})")
+        if len(wanted) == 1:
+            where.append(f"{column} = {parameter(wanted[0])}")
+        else:
+            # No plain column, so that its index is not used: that would give them in another order, to be sorted.
+            where.append(f"{column} || '' = ANY ({parameter(wanted)})")
     where.append(f"(SELECT generation FROM event_archive_state) = ${len(values) + 1}")  # noqa: S608 (no values in it)
     text = f"SELECT {_SELECTED} FROM event_log WHERE {' AND '.join(where)} ORDER BY position LIMIT $2"  # noqa: S608
     return text, values

@@ -1,44 +1,53 @@
 """The bulk part of a rebuild: several processes fold the log up to a fixed position, each its own documents.
 
-Every worker reads the events that the view takes, folds the documents whose key falls to it, and keeps a checkpoint
-of its own in the same transaction as its writes, under the epoch of the rebuild's owner. A killed worker, or owner,
+Every worker reads the events that the view takes, folds its part of them, and keeps a checkpoint of its own in the
+same transaction as its writes, under the epoch of the rebuild's owner. Where an event touches its own aggregate's
+document, or adds to counters, the events are shared out by aggregate, and those of others are not even decoded;
+otherwise the documents are shared out by key. A killed worker, or owner,
 goes on from there. When all parts are at the position, the checkpoint of the instance takes it over, and the ordinary
 runner follows the log from there.
 """
 
 import asyncio
+import gc
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 import uvloop
 
+from events.envelope import Envelope
 from eventstore import ArchiveUnavailable, EventLog
 from eventstore.log import StoredEvent
 from projector.failures import FailurePolicy, StandBy, is_refusal
 from projector.feed import decoded
-from projector.folding import Folder, Part, folder_of
+from projector.folding import WHOLE, Folded, Folder, Part, folder_of
+from projector.sampling import has_own_documents
 from projector.store import CHECKPOINTS, PARTS, Checkpoint, ViewStore, part_id
 from runtime.logs import configure_logs
 from runtime.mongo import Database, mongo_database
-from runtime.postgres import postgres_url
+from runtime.postgres import connect, postgres_url
 from runtime.settings import Settings, load_settings
 from views import all_views
-from views.kit import Calendar, View
+from views.kit import AdditiveView, Calendar, View
 
 log = structlog.get_logger()
 
-WORTH_IT = 20_000
+WORTH_IT = 100_000
 """Events below which starting processes takes longer than folding."""
 
 
 _POISONED = 3
+_TURNS_KEY = 0x74_75_72_6E  # "turn"
+_BATCHES_IN_ONE = 5
+"""Nobody waits for these events: larger transactions write each document less often."""
 
 
 def workers() -> int:
@@ -132,22 +141,53 @@ async def _work(view: View, task: dict[str, Any]) -> None:
     with ThreadPoolExecutor(2) as threads:
         store = ViewStore(database, view, task["instance"], threads, part=part.number)
         policy = FailurePolicy(settings.park_after_attempts)
-        folder = folder_of(view, policy, Calendar(settings.zone), part)
+        by_event = isinstance(view, AdditiveView) or has_own_documents(view)
+        folder = folder_of(view, policy, Calendar(settings.zone), WHOLE if by_event else part)
         url, archive_dir = postgres_url(settings), settings.archives
         async with EventLog(url, "rebuild", archive_dir=archive_dir, pool_size=2) as event_log:
-            while not await _attempt(event_log, store, folder, policy, task, settings.batch_limit):
+            turns = _Turns(url, task["instance"])
+            work = _Work(
+                event_log,
+                store,
+                folder,
+                events=part if by_event else WHOLE,
+                until=task["until"],
+                batch_limit=settings.batch_limit,
+                turns=turns if isinstance(view, AdditiveView) else nullcontext(),
+            )
+            while not await _attempt(work, policy, task["epoch"]):
+                turns.close()
                 folder.forget()
+            turns.close()
     database.client.close()
 
 
-async def _attempt(
-    event_log: EventLog, store: ViewStore, folder: Folder, policy: FailurePolicy, task: dict[str, Any], limit: int
-) -> bool:
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does; ``events``: the part of the events that it folds at all."""
+
+    event_log: EventLog
+    store: ViewStore
+    folder: Folder
+    events: Part
+    until: int
+    batch_limit: int
+    turns: AbstractAsyncContextManager[None]
+
+    def own(self, stored: Sequence[StoredEvent]) -> list[Envelope]:
+        """Those that this worker folds, decoded."""
+        if self.events == WHOLE:
+            return [decoded(row) for row in stored]
+        return [decoded(row) for row in stored if self.events.holds(row.aggregate_id)]
+
+
+async def _attempt(work: _Work, policy: FailurePolicy, epoch: int) -> bool:
     """Go on from the part's checkpoint to the end. False where it is to be tried again."""
+    store = work.store
     try:
-        checkpoint = await store.prepare(task["epoch"])
-        folder.discarded = await store.letters.discarded()
-        await _fold_all(event_log, store, folder, checkpoint, task["until"], limit)
+        checkpoint = await store.prepare(epoch)
+        work.folder.discarded = await store.letters.discarded()
+        await _fold_all(work, checkpoint)
     except (Poisoned, ArchiveUnavailable):
         raise  # the rebuild's owner looks at the archives itself, and says in its health what is wrong with them
     except Exception as error:
@@ -156,38 +196,72 @@ async def _attempt(
         decision = policy.batch_failed(error)
         if isinstance(decision, StandBy):
             raise  # the rebuild has another owner, who has started workers of its own
-        log.warning("batch begun again", instance=store.instance, part=folder.part.number, error=str(error)[:300])
+        log.warning("batch begun again", instance=store.instance, error=str(error)[:300])
         await asyncio.sleep(decision.after_seconds)
         return False
     return True
 
 
-async def _fold_all(
-    event_log: EventLog, store: ViewStore, folder: Folder, checkpoint: Checkpoint, until: int, limit: int
-) -> None:
+async def _fold_all(work: _Work, checkpoint: Checkpoint) -> None:
+    store, folder = work.store, work.folder
     types = sorted(event_type.__name__ for event_type in store.view.event_types)
+    limit = _BATCHES_IN_ONE * work.batch_limit
 
     def read(after: int) -> "asyncio.Task[Sequence[StoredEvent]]":
-        return asyncio.create_task(event_log.of_types(types, after, until, limit))
+        return asyncio.create_task(work.event_log.of_types(types, after, work.until, limit))
 
     reading, writing = read(checkpoint.position), None
     while stored := await reading:
         # The next batch is read, and this one folded, while the last is written.
         reading = read(stored[-1].position)
-        folded = await folder.fold([decoded(row) for row in stored], store)
+        own = work.own(stored)
+        if not own:
+            continue
+        folded = await folder.fold(own, store)
         if folded.dead_letters:
             raise Poisoned
         checkpoint = await writing if writing is not None else checkpoint
         if writing is not None:
             folder.committed()
-        writing = asyncio.create_task(store.write(folded, checkpoint, len(folder.parked)))
+        writing = asyncio.create_task(_written(work, folded, checkpoint))
     if writing is not None:
         await writing
+
+
+class _Turns:
+    """Lets workers that add to the same counters write one after the other: side by side, all but one would conflict
+    and begin their transaction again. They still read and fold side by side."""
+
+    def __init__(self, url: str, instance: str) -> None:
+        self._url = url
+        self._instance = instance
+        self._connection: Any = None
+
+    async def __aenter__(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url, "rebuild turns")
+        await self._connection.execute("SELECT pg_advisory_lock($1, hashtext($2))", _TURNS_KEY, self._instance)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.execute("SELECT pg_advisory_unlock($1, hashtext($2))", _TURNS_KEY, self._instance)
+
+    def close(self) -> None:
+        """Give up the turn with the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+async def _written(work: _Work, folded: Folded, checkpoint: Checkpoint) -> Checkpoint:
+    async with work.turns:
+        return await work.store.write(folded, checkpoint, parked=0)
 
 
 def main() -> None:
     """The worker process: one part of one rebuild, told by its argument. Ends with status 0 when it is done."""
     task = json.loads(sys.argv[1])
+    # What a batch makes is dropped with the batch, and has no cycles to look for; the process ends with its part.
+    gc.disable()
     try:
         uvloop.run(_work(all_views()[task["view"]], task))
     except Poisoned:

@@ -292,8 +292,8 @@ class DocumentFolder(Folder):
 class AdditiveFolder(Folder):
     """Folds an `AdditiveView`: sums in memory, then one increment per touched document."""
 
-    def __init__(self, view: AdditiveView, policy: FailurePolicy, calendar: Calendar, part: Part = WHOLE) -> None:
-        super().__init__(view, policy, part)
+    def __init__(self, view: AdditiveView, policy: FailurePolicy, calendar: Calendar) -> None:
+        super().__init__(view, policy)
         self._additive = view
         self._calendar = calendar
         self._sums: dict[tuple[str, ...], dict[str, int]] = {}
@@ -305,8 +305,6 @@ class AdditiveFolder(Folder):
         contribution = self._additive.contributions[type(envelope.event)]
         added = list(contribution(envelope.event, envelope, self._calendar))
         for bucket, increments in added:
-            if self.part.of > 1 and not self.part.holds("|".join(bucket[1:])):
-                continue
             held = self._sums.get(bucket)
             if held is None:
                 self._sums[bucket] = dict(increments)
@@ -330,5 +328,7 @@ def folder_of(view: View, policy: FailurePolicy, calendar: Calendar, part: Part 
     if isinstance(view, Projection):
         return DocumentFolder(view, policy, part)
     if isinstance(view, AdditiveView):
-        return AdditiveFolder(view, policy, calendar, part)
+        if part != WHOLE:
+            raise TypeError(f"{view.name} counts: its work is shared out by event, not by document")
+        return AdditiveFolder(view, policy, calendar)
     raise TypeError(f"{view.name} is no kind of view that the projector knows")

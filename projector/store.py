@@ -8,14 +8,13 @@ wraps: one hop between threads instead of one per statement, which is most of wh
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, CollectionInvalid
+from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -28,7 +27,7 @@ from runtime.mongo import Database
 from views.kit import View
 
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
-_DUPLICATE_KEY = 11000
+_DUPLICATE_KEY, _NAMESPACE_EXISTS = 11000, 48
 _LONGEST_PAYLOAD = 1_000_000
 _DURABLE = WriteConcern("majority", j=True)
 
@@ -83,8 +82,13 @@ class ViewStore:
         """
         self._epoch = epoch
         # A collection that a first transaction would make is one that a second, begun meanwhile, cannot read.
-        with suppress(CollectionInvalid):
+        try:
             await self._database.create_collection(self.instance)
+        except CollectionInvalid:
+            pass  # it was there
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:  # another process made it meanwhile
+                raise
         for index in self.view.indexes:
             await self._collection.create_index(list(index.fields), unique=index.unique)
         await DeadLetters(self._database).prepare()
