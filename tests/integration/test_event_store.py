@@ -1,6 +1,7 @@
 """The event store on a real Postgres: consecutive positions, nothing skipped, nobody waited for."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from events.envelope import decode
 from events.members import MemberPasswordChanged, MemberRegistered
 from eventstore import Doorbell, EventLog, Filter, PendingEvent, Sequenced, Sequencer, append, listen
-from eventstore.log import StoredEvent
+from eventstore.log import StoredEvent, _live
 from runtime.consistency import Snapshot
 from runtime.postgres import connect, make_engine
 from tests.unit.views.given import MOMENT, a_placed_order
@@ -352,3 +353,41 @@ async def cut(url: str, name: str) -> int:
         )
     finally:
         await connection.close()
+
+
+async def test_a_batch_of_several_types_looks_at_no_more_of_a_long_log_than_it_needs(
+    engine: AsyncEngine, postgres_url: str, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        await commit(engine, [one for key in range(50) for one in changes(f"m-{number}-{key}", *range(1, 31))])
+    filling = Sequencer(postgres_url)
+    await until_empty(filling)
+    await filling.close()
+    # Small, so that a log of thousands is a long one.
+    monkeypatch.setattr("eventstore.log._STRETCH", 100)
+    asked: list[tuple[Any, ...]] = []
+    read = EventLog._read
+
+    async def noted(self: EventLog, *arguments: Any) -> Any:
+        asked.append(arguments)
+        return await read(self, *arguments)
+
+    monkeypatch.setattr(EventLog, "_read", noted)
+    types = ["MemberRegistered", "MemberPasswordChanged"]
+    found = [one.position for one in await log.of_types(types, 40, 6_000, 100)]
+    assert found == list(range(41, 141))
+    # Up to the end of the log the server would sort all that is left of it, for every batch.
+    assert [(after, until) for after, until, *_ in asked] == [(40, 140)]
+
+    statement, values = _live({"event_type": types}, 40, 140, 100)
+    connection = await connect(postgres_url, "test")
+    try:
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values, 0)
+    finally:
+        await connection.close()
+    assert _most_rows(json.loads(plan)[0]["Plan"]) <= 100
+
+
+def _most_rows(node: dict[str, Any]) -> int:
+    looked_at = int(node["Actual Rows"]) + int(node.get("Rows Removed by Filter", 0))
+    return max([looked_at, *(_most_rows(inner) for inner in node.get("Plans", ()))])
