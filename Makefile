@@ -41,7 +41,7 @@ check: install ## Lint, format, types, import rules
 format: install ## Format and fix what can be fixed
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format $(ROOT)
 
-bench: install ## Measure: catch-up, commit-to-visible lag, import; ratios from one run
+bench: install ## Measure: catch-up, rebuild, commit-to-visible lag, import; ratios from one run
 	@cd $(ROOT) && $(BIN)/python -m bench
 
 torture: install ## Trade under faults and judge: make torture SECONDS=600 SEED=7

@@ -31,6 +31,7 @@ from projector.feed import decoded
 from projector.folding import WHOLE, Folded, Folder, Part, folder_of
 from projector.sampling import has_own_documents
 from projector.store import CHECKPOINTS, PARTS, Checkpoint, ViewStore, part_id
+from projector.supervised import ended, settled
 from runtime.logs import configure_logs
 from runtime.mongo import Database, mongo_database
 from runtime.postgres import connect, postgres_url
@@ -210,22 +211,28 @@ async def _fold_all(work: _Work, checkpoint: Checkpoint) -> None:
     def read(after: int) -> "asyncio.Task[Sequence[StoredEvent]]":
         return asyncio.create_task(work.event_log.of_types(types, after, work.until, limit))
 
-    reading, writing = read(checkpoint.position), None
-    while stored := await reading:
-        # The next batch is read, and this one folded, while the last is written.
-        reading = read(stored[-1].position)
-        own = work.own(stored)
-        if not own:
-            continue
-        folded = await folder.fold(own, store)
-        if folded.dead_letters:
-            raise Poisoned
-        checkpoint = await writing if writing is not None else checkpoint
+    reading: asyncio.Task[Sequence[StoredEvent]] = read(checkpoint.position)
+    writing: asyncio.Task[Checkpoint] | None = None
+    try:
+        while stored := await reading:
+            # The next batch is read, and this one folded, while the last is written.
+            reading = read(stored[-1].position)
+            own = work.own(stored)
+            if not own:
+                continue
+            folded = await folder.fold(own, store)
+            if folded.dead_letters:
+                raise Poisoned
+            if writing is not None:
+                checkpoint = await writing
+                folder.committed()
+            writing = asyncio.create_task(_written(work, folded, checkpoint))
         if writing is not None:
-            folder.committed()
-        writing = asyncio.create_task(_written(work, folded, checkpoint))
-    if writing is not None:
-        await writing
+            await writing
+    finally:
+        await ended(reading)
+        if writing is not None:
+            await settled(writing)
 
 
 class _Turns:

@@ -18,7 +18,7 @@ from projector.feed import Feed
 from projector.folding import Folded, folder_of
 from projector.lease import RENEW_SECONDS, Lease
 from projector.store import Checkpoint, ViewStore
-from projector.supervised import ended
+from projector.supervised import ended, settled
 from projector.unparking import Unparking
 from runtime.clock import now
 from runtime.errors import ReadsideError
@@ -218,7 +218,7 @@ class Runner:
                 position = folded.position
         finally:
             if writing is not None:
-                await _settled(writing)
+                await settled(writing)
 
     async def _write(self, folded: Folded, head: int) -> None:
         try:
@@ -249,9 +249,3 @@ class Runner:
                 aggregate_id=first.envelope.aggregate_id,
                 error=first.error,
             )
-
-
-async def _settled(writing: asyncio.Task[None]) -> None:
-    # A transaction in its thread cannot be called back; wait for its end, so that two never overlap.
-    with suppress(Exception):
-        await asyncio.shield(writing)

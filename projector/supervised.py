@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -23,8 +24,14 @@ def supervised(run: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[No
     return asyncio.create_task(for_ever(), name=run.__qualname__)
 
 
-async def ended(*tasks: "asyncio.Task[None]") -> None:
+async def ended(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks and wait until they have ended, however they do."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def settled(writing: "asyncio.Task[Any]") -> None:
+    """Wait until a write has ended, however it does: it cannot be called back, and two must not overlap."""
+    with suppress(Exception):
+        await asyncio.shield(writing)
