@@ -6,14 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from command import event_schemas, feed
-from command.bootstrap import before_commit_handlers, neighbours_of_ordering
-from command.catalog import routes as catalog_routes
+from command import contexts, event_schemas, feed
+from command.bootstrap import before_commit_handlers, neighbours
 from command.edge import WriteSide, install_refusal_handlers
 from command.idempotency import IdempotencyKeys, sweeping
-from command.members import routes as members_routes
 from command.members.throttle import Throttle
-from command.ordering import routes as ordering_routes
 from command.unit_of_work import Transactions
 from eventstore import Doorbell, EventLog, LogWatch
 from runtime.consistency import ConsistencyTokens
@@ -71,10 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.tokens = Tokens(settings)
-    app.state.neighbours = neighbours_of_ordering()
+    app.state.neighbours = neighbours()
     app.state.listeners = Listeners(settings.most_listeners)
     app.state.throttle = Throttle(settings)
     install_refusal_handlers(app)
-    for module in (members_routes, catalog_routes, ordering_routes, event_schemas, feed):
+    for module in (*contexts.brought("routes"), event_schemas, feed):
         app.include_router(module.router)
     return app

@@ -10,17 +10,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-import asyncpg
 import structlog
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
 
 from command.aggregate import Aggregate
 from command.errors import CommandRefused, ConcurrentUpdate, InvalidCommand, NotFound, RuleBroken, StaleVersion
 from command.idempotency import ANONYMOUS, IdempotencyKeys, KeyedRequest, StoredAnswer
+from command.outages import DATABASE_ERRORS, is_lost_race, is_not_now
 from command.preconditions import expected_of
 from command.unit_of_work import Transactions, UnitOfWork
 from eventstore import ArchiveUnavailable
@@ -35,6 +34,7 @@ from runtime.tokens import Caller
 log = structlog.get_logger()
 
 A = TypeVar("A", bound=Aggregate)
+N = TypeVar("N")
 
 STATUS_OF_REFUSAL: Mapping[type[CommandRefused], int] = {
     NotFound: 404,
@@ -51,10 +51,6 @@ ATTEMPTS = 3
 Under ``If-Match`` too: what the winner of a lost race left is another version, so the next attempt ends as 412, unless
 the caller is content with that one as well.
 """
-
-_WORTH_ANOTHER_ATTEMPT = ("40001", "40P01")  # serialization failure, deadlock
-_OUTAGES = ("08", "53", "57P", "58")  # connection lost, no memory or disk left, shutting down or starting up, I/O
-_NOT_NOW = (*_WORTH_ANOTHER_ATTEMPT, "57014", "55P03")  # canceled by a timeout, a lock that is held
 
 Customer = Annotated[Caller, Depends(requires("customer", password_flow=True))]
 Staff = Annotated[Caller, Depends(requires("staff", password_flow=True))]
@@ -141,7 +137,7 @@ class Commands:
                 if attempt == ATTEMPTS:
                     raise
             except DBAPIError as error:
-                if attempt == ATTEMPTS or getattr(error.orig, "sqlstate", None) not in _WORTH_ANOTHER_ATTEMPT:
+                if attempt == ATTEMPTS or not is_lost_race(error):
                     raise
         raise AssertionError("the last attempt answers or raises")
 
@@ -201,6 +197,16 @@ async def commands_of(request: Request) -> Commands:
 UseCases = Annotated[Commands, Depends(commands_of)]
 
 
+def neighbours(kind: type[N]) -> Callable[[Request], Awaitable[N]]:
+    """A dependency: what a context asks of others, as `command.bootstrap` filled it in."""
+
+    async def find(request: Request) -> N:
+        found: N = request.app.state.neighbours[kind]
+        return found
+
+    return find
+
+
 def install_refusal_handlers(app: FastAPI) -> None:
     """Render what the domain refuses, and what the database cannot do now, as problems."""
 
@@ -210,7 +216,7 @@ def install_refusal_handlers(app: FastAPI) -> None:
         return Problem(status, slug_of(type(error)), str(error)).response()
 
     async def unavailable(_: Request, error: Exception) -> Response:
-        if isinstance(error, DBAPIError) and not _is_not_now(error):
+        if isinstance(error, DBAPIError) and not is_not_now(error):
             raise error  # a bug of ours: it is to be seen as one
         return Problem(
             503, "unavailable", "The database does not answer; try again.", headers={"Retry-After": "1"}
@@ -224,24 +230,8 @@ def install_refusal_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(CommandRefused, refused)
     app.add_exception_handler(ArchiveUnavailable, away)
-    for driver_error in (
-        DBAPIError,
-        PoolExhausted,
-        ConnectionError,
-        TimeoutError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ):
+    for driver_error in DATABASE_ERRORS:
         app.add_exception_handler(driver_error, unavailable)
-
-
-def _is_not_now(error: DBAPIError) -> bool:
-    # By the server's own word: SQLAlchemy has no class for a server that starts up, shuts down, or is too busy.
-    sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    known = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return known or sqlstate in _NOT_NOW or sqlstate.startswith(_OUTAGES)
 
 
 def slug_of(refusal: type[CommandRefused]) -> str:

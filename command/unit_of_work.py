@@ -94,13 +94,18 @@ class UnitOfWork:
         self._expectation_met = True
         return aggregate
 
-    async def commit(self, *, correlation_id: str | None = None, traceparent: str | None = None) -> Committed:
-        """Make it all durable. Every command records at least one event; one that records none is a bug."""
-        written = await self.write(correlation_id=correlation_id, traceparent=traceparent)
+    async def commit(self, **origin: str | None) -> Committed:
+        """Make it all durable. Every command records at least one event; one that records none is a bug.
+
+        ``origin``: what `write` takes.
+        """
+        written = await self.write(**origin)
         await self.connection.commit()
         return written
 
-    async def write(self, *, correlation_id: str | None = None, traceparent: str | None = None) -> Committed:
+    async def write(
+        self, *, correlation_id: str | None = None, causation_id: str | None = None, traceparent: str | None = None
+    ) -> Committed:
         """All of `commit` but its last step, for who has something to add to the transaction; true once it commits."""
         if self.expected is not None and not self._expectation_met:
             # What the command makes did not exist: no condition on it holds, and none is passed over in silence.
@@ -108,8 +113,23 @@ class UnitOfWork:
         events = await self._handled_events()
         for repository in list(self._repositories.values()):
             await repository.save()
-        transaction_id = await append(self.connection, events, correlation_id=correlation_id, traceparent=traceparent)
+        transaction_id = await append(
+            self.connection,
+            events,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            traceparent=traceparent,
+        )
         return Committed(transaction_id)
+
+    async def commit_what_there_is(self, **origin: str | None) -> None:
+        """`commit` for a step that may have found nothing to tell: then only what its repositories hold is saved."""
+        if any(aggregate.recorded for one in self._repositories.values() for aggregate in one.touched()):
+            await self.write(**origin)
+        else:
+            for repository in list(self._repositories.values()):
+                await repository.save()
+        await self.connection.commit()
 
     async def _handled_events(self) -> list[PendingEvent]:
         handled: list[PendingEvent] = []

@@ -4,7 +4,13 @@ One module per bounded context holds its events; `events.envelope` holds what ev
 does I/O, and nothing here knows how an event is stored or who reads it.
 """
 
-from events import catalog, members, ordering  # noqa: F401  (importing a context registers its events)
+import pkgutil
+from importlib import import_module
+
 from events.envelope import DomainEvent, Envelope, decode, event_types
+
+# Importing a context registers its events: a new module is found by itself, and no list can lack it.
+for _found in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_found.name}")
 
 __all__ = ["DomainEvent", "Envelope", "decode", "event_types"]

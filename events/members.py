@@ -14,3 +14,17 @@ class MemberRegistered(DomainEvent, frozen=True, kw_only=True):
 @published("member")
 class MemberPasswordChanged(DomainEvent, frozen=True, kw_only=True):
     """The member has a new password."""
+
+
+@published("member")
+class MemberEmailVerified(DomainEvent, frozen=True, kw_only=True):
+    """Whoever reads mail at this address is the member."""
+
+    email: str
+
+
+@published("member")
+class MemberRenamed(DomainEvent, frozen=True, kw_only=True):
+    """The member goes by another name; orders placed before keep the old one."""
+
+    name: str

@@ -4,11 +4,11 @@ Money is in minor units of ``currency``. An event carries what its readers need,
 the order: `OrderPaid` and `OrderCanceled` repeat the lines.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from events.envelope import DomainEvent, published
+from events.envelope import DomainEvent, published, upcaster
 from events.values import Value
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -57,9 +57,18 @@ class ShippingInfo(Value, frozen=True):
     message: str = ""
 
 
+class AppliedCoupon(Value, frozen=True):
+    """The coupon that an order's discount comes from: the member's own, and the code that it was issued under."""
+
+    coupon_id: str
+    coupon_code: str
+
+
 @published("order")
 class OrderPlaced(DomainEvent, frozen=True, kw_only=True):
-    """An order was placed, at the prices of this moment; its stock is reserved."""
+    """An order was placed, at the prices of this moment; its stock is reserved, and its coupon, if any, is used."""
+
+    schema_version: ClassVar[int] = 2
 
     orderer: Orderer
     currency: str
@@ -67,16 +76,27 @@ class OrderPlaced(DomainEvent, frozen=True, kw_only=True):
     total_amount: Minor
     discount_amount: Minor
     shipping_info: ShippingInfo
+    coupon: AppliedCoupon | None = None
 
 
 @published("order")
 class PaymentRequested(DomainEvent, frozen=True, kw_only=True):
-    """A payment was asked for; until it is settled the order takes no other change."""
+    """A payment was asked for; until it is settled the order takes no other change.
+
+    ``amount`` is asked of the card, ``points`` of the member's account. ``card_token`` is the gateway's name for the
+    card: worth nothing without the shop's own credentials. ``method`` ``recorded`` tells of a payment that was settled
+    outside of this shop: its `OrderPaid` follows at once, and nobody asks a gateway for it.
+    """
+
+    schema_version: ClassVar[int] = 2
 
     payment_id: str
+    member_id: str
     method: str
     amount: Minor
+    currency: str
     points: Minor = 0
+    card_token: str | None = None
 
 
 @published("order")
@@ -92,10 +112,17 @@ class OrderPaid(DomainEvent, frozen=True, kw_only=True):
 
 @published("order")
 class PaymentDeclined(DomainEvent, frozen=True, kw_only=True):
-    """The payment was refused; the order can be paid again."""
+    """The payment was refused, and whatever it had taken is given back; the order can be paid again.
+
+    ``code`` is for programs (``card-declined``, ``insufficient-points``, ``gateway-unavailable``, ``expired``, …),
+    ``reason`` for people.
+    """
+
+    schema_version: ClassVar[int] = 2
 
     payment_id: str
     reason: str
+    code: str = "card-declined"
 
 
 @published("order")
@@ -125,8 +152,15 @@ class DeliveryCompleted(DomainEvent, frozen=True, kw_only=True):
 
 @published("order")
 class OrderCanceled(DomainEvent, frozen=True, kw_only=True):
-    """The order was called off; its stock is free again. ``refund_amount`` is what had been paid, else 0."""
+    """The order was called off; its stock is free again. ``refund_amount`` is what had been paid, else 0.
 
+    ``payment_id`` is that of the payment to be refunded by this shop; none where there is none, or where the payment
+    was settled elsewhere.
+    """
+
+    schema_version: ClassVar[int] = 2
+
+    payment_id: str | None = None
     reason: str
     canceled_by: str
     member_id: str
@@ -150,3 +184,61 @@ class RefundFailed(DomainEvent, frozen=True, kw_only=True):
     payment_id: str
     amount: Minor
     reason: str
+
+
+class OrderPlacedV1(Value, frozen=True, kw_only=True):
+    """Before there were coupons."""
+
+    orderer: Orderer
+    currency: str
+    lines: tuple[Line, ...]
+    total_amount: Minor
+    discount_amount: Minor
+    shipping_info: ShippingInfo
+
+
+class PaymentRequestedV1(Value, frozen=True, kw_only=True):
+    """Before payments were a context of their own: all of these were settled in the transaction that asked."""
+
+    payment_id: str
+    method: str
+    amount: Minor
+    points: Minor = 0
+
+
+class PaymentDeclinedV1(Value, frozen=True, kw_only=True):
+    """Before there was more than one way to be refused."""
+
+    payment_id: str
+    reason: str
+
+
+class OrderCanceledV1(Value, frozen=True, kw_only=True):
+    """Before refunds were asked for: all of these were refunded in the transaction that canceled."""
+
+    reason: str
+    canceled_by: str
+    member_id: str
+    was_paid: bool
+    refund_amount: Minor
+    lines: tuple[Line, ...]
+
+
+@upcaster("OrderPlaced", 1, shape=OrderPlacedV1)
+def _without_coupon(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"coupon": None}
+
+
+@upcaster("PaymentRequested", 1, shape=PaymentRequestedV1)
+def _settled_at_once(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"member_id": "", "currency": "", "card_token": None}
+
+
+@upcaster("PaymentDeclined", 1, shape=PaymentDeclinedV1)
+def _declined_by_the_card(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"code": "card-declined"}
+
+
+@upcaster("OrderCanceled", 1, shape=OrderCanceledV1)
+def _nothing_to_refund(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"payment_id": None}

@@ -14,7 +14,7 @@ from command.catalog.storage import Products, Stock
 from command.members.model import Member
 from command.members.passwords import hash_password
 from command.members.storage import Members
-from command.ordering.model import Order
+from command.ordering.model import RECORDED, Order
 from command.ordering.storage import Orders
 from command.unit_of_work import Transactions, UnitOfWork
 from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
@@ -191,14 +191,13 @@ def _meet_fate(order: Order, fate: str) -> None:
     if fate == "canceled unpaid":
         order.cancel("Ordered by mistake.", canceled_by=order.orderer.member_id, at=minutes.after(15))
         return
-    order.request_payment(new_id(), method="card", at=minutes.after(5))
+    order.request_payment(new_id(), method=RECORDED, at=minutes.after(5))
     if fate == "declined":
         order.decline_payment("The card was declined.", at=minutes.after(1))
         return
     order.approve_payment(at=minutes.after(1))
     if fate == "canceled":
         order.cancel("Found it cheaper.", canceled_by=order.orderer.member_id, at=minutes.after(20))
-        order.complete_refund(at=minutes.after(1))
     elif fate != "paid":
         _send(order, fate, minutes)
 

@@ -21,7 +21,7 @@ from command.catalog.model import Product
 from command.catalog.storage import Products, Stock
 from command.members.model import Member
 from command.members.storage import Members
-from command.ordering.model import Order, OrderStatus
+from command.ordering.model import RECORDED, Order, OrderStatus
 from command.ordering.storage import Orders
 from command.unit_of_work import Transactions, UnitOfWork
 from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
@@ -228,7 +228,7 @@ class _Run:
             shipping_info=ShippingInfo(Receiver(name, ""), Address("", retail.country, "")),
             at=retail.at,
         )
-        order.request_payment(new_id(), method="card", at=retail.at)
+        order.request_payment(new_id(), method=RECORDED, at=retail.at)
         order.approve_payment(at=retail.at)
         return order
 
@@ -246,7 +246,6 @@ class _Run:
 async def _cancel(uow: UnitOfWork, cancellation: Cancellation) -> None:
     order = await uow.repository(Orders).get(cancellation.order_id)
     order.cancel(f"credit note {cancellation.credit_note}", canceled_by="import", at=cancellation.at)
-    order.complete_refund(at=cancellation.at)
 
 
 def batches(steps: Sequence[Step]) -> Iterator[list[Step]]:

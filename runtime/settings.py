@@ -85,12 +85,44 @@ class Settings(BaseSettings):
     retry_dead_letters_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     """How long after a failure a dead letter is tried again by itself, then twice as long, and so on; 0: never."""
 
+    reaction_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a reaction tries an event before it becomes a dead letter."""
+    reaction_backoff_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    """How long it waits after the first failure; twice as long after each further one."""
+    payment_deadline_seconds: Annotated[int, Field(ge=0, le=10 * 365 * 86_400)] = 30 * 86_400
+    """How old an order may be before it is canceled because nobody has paid for it; 0: never."""
+    payment_gateway_url: str | None = None
+    """``http://host:port`` of the card gateway, or of `readside payment-simulator`; none: payments are simulated in the
+    process, and no money moves."""
+    payment_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """How long an answer of the card gateway is waited for."""
+    smtp_url: str | None = None
+    """``smtp://user:password@host:587`` (``smtps://`` for TLS from the start); none: mails become files in the data
+    directory."""
+    mail_from: str = "shop@readside.invalid"
+    """The sender of the shop's mails."""
+    shipping_url: str | None = None
+    """Where the shipping service takes changed addresses; none: lines in a file of the data directory."""
+    data_platform_url: str | None = None
+    """Where the data platform takes paid orders; none: lines in a file of the data directory."""
+
     audit_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
     """How often the projector compares a few random documents with what the log makes of them; 0: never."""
     audit_sample: Annotated[int, Field(ge=1, le=10_000)] = 20
     """How many documents of each view that is."""
 
-    @field_validator("postgres_url", "mongo_url", "archive_dir", "jwt_secret", "jwt_jwks", mode="before")
+    @field_validator(
+        "postgres_url",
+        "mongo_url",
+        "archive_dir",
+        "jwt_secret",
+        "jwt_jwks",
+        "payment_gateway_url",
+        "smtp_url",
+        "shipping_url",
+        "data_platform_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

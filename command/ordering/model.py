@@ -17,6 +17,7 @@ from command.aggregate import Aggregate
 from command.errors import InvalidCommand, RuleBroken
 from command.ordering.discount import shared_out
 from events.ordering import (
+    AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
     Line,
@@ -32,6 +33,9 @@ from events.ordering import (
     ShippingInfoChanged,
     ShippingStarted,
 )
+
+RECORDED = "recorded"
+"""The method of a payment that was settled outside of this shop, and only noted here: an import's, a demo's."""
 
 LARGEST_TOTAL = 10**15
 """Minor units. Sums over a thousand such orders still fit the 64-bit integers of both databases."""
@@ -95,8 +99,8 @@ class PaymentInProgress(RuleBroken):
     """A payment for the order is in progress; try again when it is settled."""
 
 
-class InsufficientPoints(RuleBroken):
-    """There are not enough points."""
+class PointsExceedAmount(InvalidCommand):
+    """{points} points are more than the {amount} that the order costs."""
 
 
 class AmountTooLarge(InvalidCommand):
@@ -149,6 +153,7 @@ class Order(Aggregate):
         lines: Sequence[Line],
         shipping_info: ShippingInfo,
         discount_amount: int = 0,
+        coupon: AppliedCoupon | None = None,
         at: datetime,
     ) -> "Order":
         """Place an order of at least one line. Raises `AmountTooLarge`."""
@@ -174,18 +179,23 @@ class Order(Aggregate):
                 total_amount=total,
                 discount_amount=discount_amount,
                 shipping_info=shipping_info,
+                coupon=coupon,
             ),
             at,
         )
         return order
 
-    def request_payment(self, payment_id: str, *, method: str, points: int = 0, at: datetime) -> None:
-        """Ask for the money; until the answer comes the order takes no other change."""
+    def request_payment(
+        self, payment_id: str, *, method: str, points: int = 0, card_token: str | None = None, at: datetime
+    ) -> None:
+        """Ask for the money; until the answer comes the order takes no other change. Raises `PointsExceedAmount`."""
         self._refuse_while_paying()
         if self.status is OrderStatus.CANCELED:
             raise AlreadyCanceled
         if self.status is not OrderStatus.PAYMENT_WAITING:
             raise AlreadyPaid
+        if points > self.amount_due:
+            raise PointsExceedAmount(points=points, amount=self.amount_due)
         self.payment = Payment(
             payment_id=payment_id,
             method=method,
@@ -194,7 +204,16 @@ class Order(Aggregate):
             status=PaymentStatus.REQUESTED,
         )
         self.record(
-            PaymentRequested(payment_id=payment_id, method=method, amount=self.payment.amount, points=points), at
+            PaymentRequested(
+                payment_id=payment_id,
+                member_id=self.orderer.member_id,
+                method=method,
+                amount=self.payment.amount,
+                currency=self.currency,
+                points=points,
+                card_token=card_token,
+            ),
+            at,
         )
 
     def approve_payment(self, *, at: datetime) -> None:
@@ -213,11 +232,11 @@ class Order(Aggregate):
             at,
         )
 
-    def decline_payment(self, reason: str, *, at: datetime) -> None:
+    def decline_payment(self, reason: str, *, code: str = "card-declined", at: datetime) -> None:
         """The money did not come; the order can be paid again."""
         payment = self._payment_in(PaymentStatus.REQUESTED)
         payment.status = PaymentStatus.DECLINED
-        self.record(PaymentDeclined(payment_id=payment.payment_id, reason=reason), at)
+        self.record(PaymentDeclined(payment_id=payment.payment_id, reason=reason, code=code), at)
 
     def change_shipping_info(self, shipping_info: ShippingInfo, *, at: datetime) -> None:
         """Send the parcel elsewhere, as long as it has not left."""
@@ -262,14 +281,16 @@ class Order(Aggregate):
         self._refuse_after_shipping()
         if self.status is OrderStatus.CANCELED:
             raise AlreadyCanceled
-        was_paid = self.status is OrderStatus.PREPARING
+        was_paid, refunded = self.status is OrderStatus.PREPARING, None
         if was_paid:
             assert self.payment is not None
             self.payment.status = PaymentStatus.REFUND_REQUESTED
+            refunded = None if self.payment.method == RECORDED else self.payment.payment_id
         self.status = OrderStatus.CANCELED
         self.cancel_reason = reason
         self.record(
             OrderCanceled(
+                payment_id=refunded,
                 reason=reason,
                 canceled_by=canceled_by,
                 member_id=self.orderer.member_id,
@@ -279,6 +300,33 @@ class Order(Aggregate):
             ),
             at,
         )
+        if was_paid and refunded is None:
+            # What was settled elsewhere is refunded elsewhere: nobody here will answer for it.
+            self.complete_refund(at=at)
+
+    def expire(self, *, at: datetime) -> None:
+        """Call off an order that nobody paid for in time, also one whose payment is in progress: that is declined, and
+        what it may still take is given back by whoever took it."""
+        if self.is_paying:
+            self.decline_payment("The order was not paid in time.", code="expired", at=at)
+        self.cancel("not paid in time", canceled_by="readside", at=at)
+
+    def awaits(self, payment_id: str) -> bool:
+        """Whether this payment's answer is what the order waits for: a late one of another changes nothing."""
+        return self.payment is not None and self.payment.payment_id == payment_id and self.is_paying
+
+    def awaits_refund_of(self, payment_id: str) -> bool:
+        """Whether the order was canceled and this payment has still to go back."""
+        return (
+            self.payment is not None
+            and self.payment.payment_id == payment_id
+            and self.payment.status in (PaymentStatus.REFUND_REQUESTED, PaymentStatus.REFUND_FAILED)
+        )
+
+    @property
+    def is_paying(self) -> bool:
+        """Whether a payment is under way: the semantic lock that every other change respects."""
+        return self.payment is not None and self.payment.status is PaymentStatus.REQUESTED
 
     def complete_refund(self, *, at: datetime) -> None:
         """The money went back."""
@@ -298,7 +346,7 @@ class Order(Aggregate):
         return self.payment
 
     def _refuse_while_paying(self) -> None:
-        if self.payment is not None and self.payment.status is PaymentStatus.REQUESTED:
+        if self.is_paying:
             raise PaymentInProgress
 
     def _refuse_after_shipping(self) -> None:

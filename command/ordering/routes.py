@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
 from command.documented import command
-from command.edge import Body, Customer, CustomerOrStaff, Id, Line, Name, Prose, Staff, UseCases
+from command.edge import Body, Customer, CustomerOrStaff, Id, Line, Name, Prose, Staff, UseCases, neighbours
 from command.ordering import service
 from command.ordering.model import Order, OrderStatus
 from command.ordering.service import Neighbours
@@ -79,7 +79,10 @@ class PlaceOrder(Body):
 
 
 class PayOrder(Body):
-    """By card, by points, or points first and the rest by card; without `card_token` the card on file is asked."""
+    """By card, by points, or points first and the rest by card; without `card_token` the card on file is asked.
+
+    `points`: how many to use; without it none for `card`, and all that the order costs for `points`.
+    """
 
     model_config = example(method="card", card_token="tok_visa")
 
@@ -130,11 +133,6 @@ class PlacedAnswer(OrderAnswer):
     total_amount: int
 
 
-def _neighbours(request: Request) -> Neighbours:
-    found: Neighbours = request.app.state.neighbours
-    return found
-
-
 @router.post(
     "",
     response_model=PlacedAnswer,
@@ -148,13 +146,13 @@ async def place_order(
     request: Request,
     caller: Customer,
     commands: UseCases,
-    neighbours: Annotated[Neighbours, Depends(_neighbours)],
+    asked: Annotated[Neighbours, Depends(neighbours(Neighbours))],
 ) -> Response:
     """Place an order at today's prices; its stock is reserved, or nothing happens."""
     return await commands.run(
         lambda uow: service.place_order(
             uow,
-            neighbours,
+            asked,
             caller=caller,
             currency=request.app.state.settings.currency,
             lines=[(line.product_id, line.quantity) for line in body.lines],
@@ -171,13 +169,17 @@ async def place_order(
     "/{order_id}/pay",
     response_model=OrderAnswer,
     summary="Pay an order",
-    **command(202, rules="`already-paid`, `already-canceled`, `payment-in-progress`, `insufficient-points`"),
+    **command(
+        202,
+        rules="`already-paid`, `already-canceled`, `payment-in-progress`, `coupon-not-available`",
+        invalid="`points-exceed-amount`",
+    ),
 )
 async def pay_order(order_id: Id, body: PayOrder, caller: Customer, commands: UseCases) -> Response:
     """Ask for the payment; whether it was approved or declined, the order's status tells."""
     return await commands.run(
         lambda uow: service.pay_order(
-            uow, order_id, caller=caller, method=body.method, card_token=body.card_token, points=body.points or 0
+            uow, order_id, caller=caller, method=body.method, card_token=body.card_token, points=body.points
         ),
         _answer,
         status=202,

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from command.errors import InvalidCommand, NotFound
-from command.ordering.model import InsufficientPoints, Order, PaymentStatus
+from command.ordering.model import Order
 from command.ordering.storage import Orders
 from command.unit_of_work import UnitOfWork
 from events.ordering import Line, Orderer, ShippingInfo
 from runtime.clock import now
 from runtime.ids import new_id
 from runtime.tokens import Caller
-
-DECLINED_TOKEN = "tok_declined"  # noqa: S105  (a card token's prefix, no secret)
 
 
 class UnknownProduct(InvalidCommand):
@@ -74,17 +72,13 @@ async def place_order(
 
 
 async def pay_order(
-    uow: UnitOfWork, order_id: str, *, caller: Caller, method: str, card_token: str | None, points: int
+    uow: UnitOfWork, order_id: str, *, caller: Caller, method: str, card_token: str | None, points: int | None
 ) -> Order:
-    """Ask for the payment and settle it: in this version the card's answer is known at once, by its token."""
+    """Ask for the payment. The answer comes later, from other contexts: see `command.ordering.reactions`."""
     order = await own_order(uow, order_id, caller=caller)
-    if points > 0 or method == "points":
-        raise InsufficientPoints  # nobody has any yet: points come with their own context
-    order.request_payment(new_id(), method=method, points=points, at=now())
-    if card_token is not None and card_token.startswith(DECLINED_TOKEN):
-        order.decline_payment("The card was declined.", at=now())
-    else:
-        order.approve_payment(at=now())
+    if points is None:
+        points = order.amount_due if method == "points" else 0
+    order.request_payment(new_id(), method=method, points=points, card_token=card_token, at=now())
     return order
 
 
@@ -117,11 +111,9 @@ async def complete_delivery(uow: UnitOfWork, order_id: str) -> Order:
 
 
 async def cancel_order(uow: UnitOfWork, order_id: str, *, caller: Caller, reason: str) -> Order:
-    """Call the order off; as payments settle at once in this version, so do refunds."""
+    """Call the order off; what was paid is refunded afterwards."""
     order = await own_order(uow, order_id, caller=caller)
     order.cancel(reason, canceled_by=caller.subject, at=now())
-    if order.payment is not None and order.payment.status is PaymentStatus.REFUND_REQUESTED:
-        order.complete_refund(at=now())
     return order
 
 

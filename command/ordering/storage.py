@@ -1,6 +1,7 @@
 """Tables and statements of the ordering context."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, select, text
@@ -38,6 +39,7 @@ orders = Table(
     Column("cancel_reason", Text),
     Column("placed_at", Moment, nullable=False),
     Index("ix_orders_member_id_placed_at", "member_id", "placed_at"),
+    Index("ix_orders_unpaid", "placed_at", postgresql_where=text("status = 'PAYMENT_WAITING'")),
 )
 
 order_lines = Table(
@@ -82,6 +84,16 @@ class Orders(AggregateRepository[Order]):
         order = _order(row, lines.mappings())
         self.add(order)
         return order
+
+    async def unpaid(self, placed_before: datetime, limit: int) -> list[str]:
+        """The ids of the oldest orders that were placed before then and wait for their payment, also one under way."""
+        found = await self.connection.scalars(
+            select(orders.c.order_id)
+            .where(orders.c.status == OrderStatus.PAYMENT_WAITING.value, orders.c.placed_at < placed_before)
+            .order_by(orders.c.placed_at)
+            .limit(limit)
+        )
+        return list(found)
 
     async def existing(self, order_ids: Sequence[str]) -> dict[str, OrderStatus]:
         """Those of these ids that are orders, with their status."""

@@ -14,11 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from command.aggregate import Aggregate
-from command.bootstrap import before_commit_handlers, neighbours_of_ordering
+from command.bootstrap import before_commit_handlers, neighbours
 from command.catalog import service as catalog
 from command.errors import ConcurrentUpdate
 from command.members import service as members
 from command.ordering import service as ordering
+from command.ordering.service import Neighbours
 from command.unit_of_work import Transactions, UnitOfWork
 from events.envelope import aggregate_type_of
 from eventstore import Doorbell
@@ -44,7 +45,7 @@ class Shop:
         self.engine = engine
         self.acknowledged: list[Fact] = []
         self._transactions = Transactions(engine, before_commit_handlers(), doorbell)
-        self._neighbours = neighbours_of_ordering()
+        self._neighbours = neighbours()[Neighbours]
 
     async def command(self, work: Callable[[UnitOfWork], Awaitable[Aggregate]]) -> Aggregate:
         """One command in one transaction; once it has committed, its events are facts."""

@@ -1,0 +1,1 @@
+"""Coupons: what staff define, members hold, and orders use."""

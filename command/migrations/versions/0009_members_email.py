@@ -1,0 +1,13 @@
+"""Members email: to be filled in by its context."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+_STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    for statement in _STATEMENTS:
+        op.execute(statement)

@@ -1,0 +1,1 @@
+"""Posts: members' questions about products, and their reviews."""
