@@ -171,7 +171,7 @@ async def place_order(
     summary="Pay an order",
     **command(
         202,
-        rules="`already-paid`, `already-canceled`, `payment-in-progress`, `coupon-not-available`",
+        rules="`already-paid`, `already-canceled`, `payment-in-progress`",
         invalid="`points-exceed-amount`",
     ),
 )
