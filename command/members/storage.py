@@ -72,12 +72,12 @@ class Members(AggregateRepository[Member]):
         row = (await self.connection.execute(select(members).where(condition))).mappings().first()
         if row is None:
             return None
-        member = Member(
-            id=row["member_id"],
-            version=row["version"],
-            email=row["email"],
-            name=row["name"],
-            password_hash=row["password_hash"],
+        return self.loaded(
+            Member(
+                id=row["member_id"],
+                version=row["version"],
+                email=row["email"],
+                name=row["name"],
+                password_hash=row["password_hash"],
+            )
         )
-        self.add(member)
-        return member

@@ -81,9 +81,7 @@ class Orders(AggregateRepository[Order]):
         lines = await self.connection.execute(
             select(order_lines).where(order_lines.c.order_id == order_id).order_by(order_lines.c.line_number)
         )
-        order = _order(row, lines.mappings())
-        self.add(order)
-        return order
+        return self.loaded(_order(row, lines.mappings()))
 
     async def unpaid(self, placed_before: datetime, limit: int) -> list[str]:
         """The ids of the oldest orders that were placed before then and wait for their payment, also one under way."""

@@ -103,8 +103,9 @@ def _taken(life: list[Fact], last: dict[str, Fact], placed: Fact) -> Json:
     request, decided = last.get("PaymentRequested"), _decided(life)
     points = bool(request and request.payload["points"])
     declined = decided is not None and decided.name == "PaymentDeclined"
-    returned = "REJECTED" if declined and decided.payload["code"] == "insufficient-points" else "RETURNED"
-    points_status = returned if declined else "USED" if decided else "REQUESTED"
+    points_status = "USED" if decided else "REQUESTED"
+    if decided is not None and declined:
+        points_status = "REJECTED" if decided.payload["code"] == "insufficient-points" else "RETURNED"
     if decided is not None and decided.name == "OrderPaid" and "OrderCanceled" in last:
         points_status = "RETURNED" if "RefundCompleted" in last else "RETURN_REQUESTED"
     coupon_status = "RETURNED" if declined or "OrderCanceled" in last else "USED"
