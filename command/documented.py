@@ -60,13 +60,14 @@ def command(
     rules: str = "",
     invalid: str = "",
     makes: bool = False,
+    of_another: bool = False,
     token: bool = True,
     limited: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments for the decorator of a command's route.
 
     ``rules`` and ``invalid`` list the slugs of 409 and 422 that are this command's own; ``makes``: it makes something
-    new; ``token``: it needs one; ``limited``: it may come too often.
+    new, ``of_another``: out of something that is there; ``token``: it needs one; ``limited``: it may come too often.
     """
     told: dict[int, str] = {
         409: ", ".join(
@@ -81,7 +82,7 @@ def command(
     }
     if token:
         told |= {401: "`unauthorized`: no valid token", 403: "`forbidden`: the token lacks the scope"}
-    if not makes:
+    if not makes or of_another:
         told[404] = "`not-found`: does not exist, or is not yours to see"
     if limited:
         told[429] = "`too-many-requests`: see `Retry-After`"

@@ -33,6 +33,9 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
         "/products/{product_id}",
         "/members/me",
         "/members/{member_id}",
+        "/members/me/coupons",
+        "/coupons",
+        "/coupons/{coupon_code}",
         "/projections",
     }
 
