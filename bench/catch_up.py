@@ -19,7 +19,7 @@ from bench.projectors import running_projector
 PAIRS = {
     "orders": "order_detail.v1",
     "products": "product_catalog.v1",
-    "members": "member_profile.v1",
+    "members": "member_profile.v2",
     "statistics": "sales_statistics.v1",
 }
 

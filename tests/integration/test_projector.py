@@ -143,11 +143,11 @@ async def test_an_event_that_committed_late_is_not_skipped_and_not_claimed_befor
         await until(lambda: sees(read_side, soon_id), "the one that committed first")
         assert soon_id > late_id
         assert not await sees(read_side, late_id)
-        assert "late" not in await read_side.documents("member_profile.v1")
+        assert "late" not in await read_side.documents("member_profile.v2")
 
         await late.commit()
         await until(lambda: sees(read_side, late_id), "the one that committed late")
-        assert {"soon", "late"} <= (await read_side.documents("member_profile.v1")).keys()
+        assert {"soon", "late"} <= (await read_side.documents("member_profile.v2")).keys()
 
 
 async def test_a_checkpoint_sees_a_transaction_exactly_when_its_effect_is_there(
@@ -161,7 +161,7 @@ async def test_a_checkpoint_sees_a_transaction_exactly_when_its_effect_is_there(
                 await connection.execute(text("SELECT 1"))
             await (connection.rollback() if number % 5 == 0 else connection.commit())
         await until(lambda: sees(read_side, transaction_id), f"transaction {transaction_id}")
-        effect = await read_side.database["member_profile.v1"].find_one({"_id": f"x-{number}"})
+        effect = await read_side.database["member_profile.v2"].find_one({"_id": f"x-{number}"})
         assert (effect is None) == (number % 5 == 0)
 
     async with projecting(settings):
@@ -329,7 +329,7 @@ async def test_one_poisoned_event_among_thousands_parks_its_order_in_that_view_a
     assert (half["status"], half["version"], half["_parked"]) == ("PAYMENT_WAITING", 2, True)
     parked = {name: one["parked_sequences"] for name, one in (await read_side.checkpoints()).items()}
     assert parked == {
-        "member_profile.v1": 0,
+        "member_profile.v2": 0,
         "order_detail.v1": 1,
         "product_catalog.v1": 0,
         "sales_statistics.v1": 0,
@@ -547,19 +547,24 @@ async def test_a_projector_says_where_each_projection_stands(
         assert statuses_of(daemon) == [
             {
                 "name": name,
-                "version": 1,
+                "version": version,
                 "state": "active",
                 "health": "idle",
                 "epoch": 1,
                 "trouble": None,
-                "instance": f"{name}.v1",
+                "instance": f"{name}.v{version}",
                 "position": len(shop.acknowledged),
                 "head": len(shop.acknowledged),
                 "lag_events": 0,
                 "lag_seconds": 0.0,
                 "parked_sequences": 0,
             }
-            for name in ("member_profile", "order_detail", "product_catalog", "sales_statistics")
+            for name, version in (
+                ("member_profile", 2),
+                ("order_detail", 1),
+                ("product_catalog", 1),
+                ("sales_statistics", 1),
+            )
         ]
 
 

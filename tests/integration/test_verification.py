@@ -104,7 +104,7 @@ async def _counters_gone(read_side: ReadSide) -> None:
 
 
 async def _shared(read_side: ReadSide) -> None:
-    await read_side.database["member_profile.v1"].update_many({}, {"$set": {"lifetime_value": -5, "nickname": "x"}})
+    await read_side.database["member_profile.v2"].update_many({}, {"$set": {"lifetime_value": -5, "nickname": "x"}})
 
 
 async def _missing_and_extra(read_side: ReadSide) -> None:
