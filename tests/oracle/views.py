@@ -247,10 +247,12 @@ def _members(facts: list[Fact]) -> dict[str, Json]:
 def _member(member_id: str, life: list[Fact], placed: list[Fact], value: int) -> Json:
     registered = next((fact for fact in life if fact.name == "MemberRegistered"), None)
     latest = max(placed, key=lambda fact: (fact.at, fact.id), default=None)
-    named = registered.payload if registered else placed[0].payload["orderer"]
+    renamed = next((fact for fact in reversed(life) if fact.name == "MemberRenamed"), registered)
+    named = renamed.payload if renamed else placed[0].payload["orderer"]
     return {
         "_id": member_id,
         "email": registered.payload["email"] if registered else None,
+        "email_verified": any(fact.name == "MemberEmailVerified" for fact in life),
         "name": named["name"],
         "version": life[-1].version if life else 0,
         "registered_at": _stamp(registered.at) if registered else None,

@@ -27,6 +27,7 @@ from runtime.settings import Settings
 SECRET = "a secret for tests alone, 32 bytes or more"
 OPEN = {
     "POST /members",
+    "POST /members/verify-email",
     "POST /token",
     "GET /products",
     "GET /products/{product_id}",
@@ -44,6 +45,8 @@ APPS: dict[str, Callable[[Settings], FastAPI]] = {
 }
 SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "command POST /members/me/change-password": {"customer"},
+    "command POST /members/me/resend-verification": {"customer"},
+    "command PATCH /members/me": {"customer"},
     "command POST /products": {"staff"},
     "command PATCH /products/{product_id}": {"staff"},
     "command POST /products/{product_id}/adjust-stock": {"staff"},

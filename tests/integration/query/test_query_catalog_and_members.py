@@ -59,6 +59,7 @@ async def test_a_members_profile(api: Api, shop: Shop) -> None:
         "member_id": "ann",
         "name": "Ann",
         "email": "ann@example.com",
+        "email_verified": False,
         "version": 1,
         "registered_at": PLACED_AT,
         "order_count": 1,
@@ -101,7 +102,7 @@ async def test_projections_tell_how_far_each_has_come(api: Api, shop: Shop) -> N
     assert rows[0].pop("health") in {"behind", "stuck"}  # which, is a question of how fast this test runs
     assert rows[0] == {
         "name": "member_profile",
-        "version": 1,
+        "version": 2,
         "state": "active",
         "position": 10,
         "head": 17,
