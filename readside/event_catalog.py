@@ -113,8 +113,7 @@ def _row(event: type[DomainEvent]) -> str:
 
 
 def _raised_by(event: str) -> Iterator[str]:
-    for context in contexts.names():
-        model = import_module(f"command.{context}.model")
+    for model in contexts.brought("model"):
         assert model.__file__ is not None
         for cls in ast.parse(Path(model.__file__).read_text()).body:
             if isinstance(cls, ast.ClassDef):
