@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     def _names_mongodb(cls, value: str | None) -> str | None:
         return _checked_url(value, {"mongodb", "mongodb+srv"}, "mongodb://host:27017/?replicaSet=rs0")
 
+    @field_validator("payment_gateway_url")
+    @classmethod
+    def _names_a_gateway(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"http", "https"}, "https://host:port")
+
     @field_validator("currency")
     @classmethod
     def _is_iso_4217(cls, value: str) -> str:
