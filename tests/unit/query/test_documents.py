@@ -33,6 +33,8 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
         "/products/{product_id}",
         "/members/me",
         "/members/{member_id}",
+        "/members/me/points",
+        "/members/{member_id}/points",
         "/projections",
     }
 
