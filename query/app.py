@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pymongo
 from fastapi import FastAPI
 
-from query import coupons, members, order_stream, orders, products, projections, sales_stream, statistics
+from query import coupons, members, order_stream, orders, points, products, projections, sales_stream, statistics
 from query.edge import install_store_handlers
 from query.follower import Follower
 from query.live import LiveViews
@@ -64,6 +64,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.tokens = Tokens(settings)
     app.state.listeners = Listeners(settings.most_listeners)
     install_store_handlers(app)
-    for module in (orders, order_stream, statistics, sales_stream, products, coupons, members, projections):
+    for module in (orders, order_stream, statistics, sales_stream, products, coupons, members, points, projections):
         app.include_router(module.router)
     return app

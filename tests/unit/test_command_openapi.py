@@ -39,7 +39,7 @@ def test_every_command_documents_its_headers_and_refusals(document: dict[str, An
         for name, operation in _operations(document).items()
         if name.startswith(("POST", "PATCH")) and name != "POST /token"
     }
-    assert len(commands) == 15
+    assert len(commands) == 19
     for name, operation in commands.items():
         parameters = {parameter["name"] for parameter in operation["parameters"]}
         [success] = [response for status, response in operation["responses"].items() if status.startswith("2")]

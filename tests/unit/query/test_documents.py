@@ -36,6 +36,8 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
         "/members/me/coupons",
         "/coupons",
         "/coupons/{coupon_code}",
+        "/members/me/points",
+        "/members/{member_id}/points",
         "/projections",
     }
 
