@@ -8,13 +8,13 @@ import pytest
 
 from command import bootstrap  # noqa: F401  (imports every context, and so every refusal)
 from command.edge import slug_of
-from command.errors import CommandRefused, InvalidCommand, RuleBroken
+from command.errors import CommandRefused, InvalidCommand, NotAllowed, RuleBroken
 from events.ordering import Line, OrderPaid
 from runtime.settings import Settings
 from tests.unit.views.given import given
 
 DOCS = Path(__file__).parents[2] / "docs"
-_ABSTRACT = {RuleBroken, InvalidCommand}
+_ABSTRACT = {RuleBroken, InvalidCommand, NotAllowed}
 
 
 def _refusals(base: type[CommandRefused] = CommandRefused) -> set[type[CommandRefused]]:

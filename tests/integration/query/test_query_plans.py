@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.mongo import Database
-from tests.integration.query.shop import INSTANCES, Api, Sale, Shop, a_member, a_product, an_order
+from tests.integration.query.shop import INSTANCES, Api, Sale, Shop, a_member, a_post, a_product, an_order
 
 STATUSES = ("PAYMENT_WAITING", "PREPARING", "CANCELED")
 _ENVELOPE = {"lsid", "$db", "$clusterTime", "$readPreference", "readConcern", "maxTimeMS", "txnNumber", "cursor"}
@@ -32,6 +32,10 @@ async def stocked(shop: Shop) -> Shop:
     await shop.put("order_detail", *orders)
     await shop.put("product_catalog", *(a_product(f"p-{n:04d}", category=f"c-{n % 9}") for n in range(2000)))
     await shop.put("member_profile", *(a_member(f"m-{n}") for n in range(2000)))
+    await shop.put(
+        "posts",
+        *(a_post(f"post-{n:04d}", f"m-{n % 7}", product_id=f"p-{n % 11}", deleted=n % 3 == 0) for n in range(4000)),
+    )
     sold = {"paid_orders": 1, "gross_sales": 100, "units": 1}
     days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
     await shop.sell(*(Sale(f"{day}T09:00", f"p-{n}", "c", sold) for day in days for n in range(20)))
@@ -55,7 +59,10 @@ async def _ask_everything(api: Api) -> None:
     for query in ({}, {"category": "c-3"}):
         cursor = (await api.get("/products", **query)).json()["next_cursor"]
         assert (await api.get("/products", cursor=cursor, **query)).status_code == 200
-    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1"):
+    for query in ({}, {"product_id": "p-3"}, {"member_id": "m-3"}, {"product_id": "p-3", "member_id": "m-3"}):
+        cursor = (await api.get("/posts", limit=5, **query)).json()["next_cursor"]
+        assert len((await api.get("/posts", limit=5, cursor=cursor, **query)).json()["items"]) == 5
+    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1", "/posts/post-0001"):
         assert (await api.get(path)).status_code == 200
     span = {"from": "2026-01-10", "to": "2026-03-10"}
     for granularity, group in combinations(("hour", "day", "week", "month"), ("none", "product", "category")):
@@ -88,6 +95,10 @@ async def test_no_offered_query_scans_a_collection(api: Api, stocked: Shop, data
         ("/orders", {"limit": "5"}, 6),
         ("/products", {"category": "rare"}, 1),
         ("/products", {"limit": "5"}, 6),
+        ("/posts", {"product_id": "rare"}, 1),
+        ("/posts", {"member_id": "rare"}, 1),
+        ("/posts", {"product_id": "p-1", "member_id": "rare"}, 1),
+        ("/posts", {"limit": "5"}, 6),
     ],
 )
 async def test_a_filter_that_few_pass_reads_few_documents(
@@ -96,6 +107,7 @@ async def test_a_filter_that_few_pass_reads_few_documents(
     await stocked.put("order_detail", an_order("rare", "rare", placed_at="2027-01-01T09:00:00.000000Z"))
     await stocked.put("order_detail", an_order("under-way", "m-7", status="DELIVERING"))
     await stocked.put("product_catalog", a_product("rare", category="rare"))
+    await stocked.put("posts", a_post("rare", "rare"), a_post("rare-too", "m-1", product_id="rare"))
     await database.command("profile", 2)
     answer = await api.get(path, **query)
     await database.command("profile", 0)
