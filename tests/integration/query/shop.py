@@ -11,7 +11,6 @@ import msgspec
 from fastapi import FastAPI
 
 from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
-from events.posts import Author
 from query.follower import Follower
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import Database
@@ -20,7 +19,6 @@ from runtime.tokens import Tokens
 from views import all_views
 from views.member_profile import MemberProfile
 from views.order_detail import OrderDetail
-from views.posts import PostDocument
 from views.product_catalog import CatalogProduct
 
 DEPLOYMENT = "deployment-of-the-tests"
@@ -173,22 +171,6 @@ def a_member(member_id: str = "ann", **fields: Any) -> MemberProfile:
     """Ann, who has bought nothing yet."""
     values: dict[str, Any] = {"name": "Ann", "email": "ann@example.com", "version": 1, "registered_at": PLACED_AT}
     return MemberProfile(id=member_id, **{**values, **fields})
-
-
-def a_post(post_id: str = "post-1", member_id: str = "ann", **fields: Any) -> PostDocument:
-    """A review of the pen, written at 9 o'clock."""
-    values: dict[str, Any] = {
-        "product_id": "p-1",
-        "product_name": "Pen",
-        "author": Author(member_id, "Ann"),
-        "kind": "review",
-        "title": "Writes",
-        "body": "And writes.",
-        "rating": 5,
-        "version": 1,
-        "written_at": PLACED_AT,
-    }
-    return PostDocument(id=post_id, **{**values, **fields})
 
 
 def summed(sales: Iterable[Sale]) -> dict[str, int]:

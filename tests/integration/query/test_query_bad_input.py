@@ -7,7 +7,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.integration.query.shop import Api, Shop, a_member, a_post, a_product, an_order, ids
+from tests.integration.query.posts import a_post
+from tests.integration.query.shop import Api, Shop, a_member, a_product, an_order, ids
 
 OPERATORS = ['{"$gt": ""}', "{'$ne': null}", "[$gt]", "$where", "1; return true"]
 UNFIT = ["\x00", "a\x00b", "a\nb", "\x7f", "x" * 101]

@@ -11,7 +11,8 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from query.freshness import Checkpoint
 from runtime.mongo import Database, mongo_database
 from runtime.settings import Settings
-from tests.integration.query.shop import INSTANCES, Api, Shop, a_member, a_post, a_product, an_order, token
+from tests.integration.query.posts import a_post
+from tests.integration.query.shop import INSTANCES, Api, Shop, a_member, a_product, an_order, token
 
 WAIT = {"Prefer": "wait=20"}
 AT_ONCE = {"Prefer": "wait=0"}

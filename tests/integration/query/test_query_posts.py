@@ -6,7 +6,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from query.posts import PostAnswer, PostPage
-from tests.integration.query.shop import Api, Shop, a_post, ids
+from tests.integration.query.posts import a_post
+from tests.integration.query.shop import Api, Shop, ids
 from views.posts import PostDocument
 
 REVIEW = {

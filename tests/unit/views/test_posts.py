@@ -29,14 +29,14 @@ REVIEW = {
 
 
 def test_a_post_is_shown_as_it_was_written() -> None:
-    given(view, WRITTEN).then("p-1", **REVIEW)
+    given(view, happened(WRITTEN, "post-1")).then("post-1", **REVIEW)
 
 
 def test_an_edited_post_has_other_words_and_its_old_place() -> None:
-    edited = happened(PostEdited(title="Cools", body="In an hour.", rating=2), at=MOMENT + timedelta(hours=1))
+    edited = happened(PostEdited(title="Cools", body="In an hour.", rating=2), "post-1", at=MOMENT + timedelta(hours=1))
 
-    given(view, WRITTEN, edited).then(
-        "p-1",
+    given(view, happened(WRITTEN, "post-1"), edited).then(
+        "post-1",
         **REVIEW
         | {
             "title": "Cools",
@@ -49,4 +49,6 @@ def test_an_edited_post_has_other_words_and_its_old_place() -> None:
 
 
 def test_of_a_deleted_post_nothing_is_left_but_a_mark() -> None:
-    given(view, WRITTEN, PostDeleted(deleted_by="sam")).then("p-1", version=2, deleted=True)
+    given(view, happened(WRITTEN, "post-1"), happened(PostDeleted(deleted_by="sam"), "post-1")).then(
+        "post-1", version=2, deleted=True
+    )
