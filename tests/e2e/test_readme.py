@@ -20,7 +20,8 @@ def _script() -> str:
     return walk.group(1)
 
 
-def _json_documents(text: str) -> list[object]:
+def json_documents(text: str) -> list[object]:
+    """One after the other, as several calls print them."""
     documents, rest = [], text.strip()
     while rest:
         document, end = _DECODER.raw_decode(rest)
@@ -48,7 +49,7 @@ def test_the_walk_through_one_order_works_as_written(tmp_path: Path) -> None:
             check=True,
             timeout=60,
         )
-    product, member, detail, statistics, events = _json_documents(done.stdout)
+    product, member, detail, statistics, events = json_documents(done.stdout)
     assert isinstance(detail, dict)
     assert isinstance(statistics, dict)
     assert isinstance(events, list)

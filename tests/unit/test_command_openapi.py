@@ -37,9 +37,9 @@ def test_every_command_documents_its_headers_and_refusals(document: dict[str, An
     commands = {
         name: operation
         for name, operation in _operations(document).items()
-        if name.startswith(("POST", "PATCH")) and name != "POST /token"
+        if name.startswith(("POST", "PATCH", "DELETE")) and name != "POST /token"
     }
-    assert len(commands) == 19
+    assert {"POST /orders", "PATCH /products/{product_id}", "DELETE /posts/{post_id}"} <= commands.keys()
     for name, operation in commands.items():
         parameters = {parameter["name"] for parameter in operation["parameters"]}
         [success] = [response for status, response in operation["responses"].items() if status.startswith("2")]
