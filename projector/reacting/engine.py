@@ -81,6 +81,6 @@ async def _nothing(_: Settings) -> AsyncIterator[Background]:
 
 def refuse_ambiguous(names: Iterable[str]) -> None:
     """Raises `ValueError`: each is the name of a checkpoint, and beside those of views that of dead letters."""
-    counted = Counter(names) + Counter(all_views())
+    counted = Counter([*names, *all_views()])
     if twice := [name for name, count in counted.items() if count > 1]:
         raise ValueError(f"more than one reaction or view is named {', '.join(twice)}")
