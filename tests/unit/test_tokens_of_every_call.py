@@ -83,6 +83,7 @@ SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "query GET /members/{member_id}/points": {"customer", "staff"},
     "query GET /projections": {"staff", "operator"},
     "projector GET /projections": {"operator"},
+    "projector GET /reactions": {"operator"},
     "projector POST /projections/{name}/rebuild": {"operator"},
     "projector POST /projections/{name}/rollback": {"operator"},
     "projector GET /dead-letters": {"operator"},
