@@ -5,6 +5,7 @@ from typing import Any
 
 from command import contexts
 from command.catalog import service as catalog
+from command.coupons import service as coupons
 from command.members.storage import Members
 from command.ordering import service as ordering
 from command.posts import service as posts
@@ -33,6 +34,7 @@ def neighbours() -> Mapping[type[Any], Any]:
         ordering.Neighbours: ordering.Neighbours(
             products_now=catalog.products_now,  # type: ignore[arg-type]  # dict is invariant
             member_name=member_name,
+            coupon_quote=coupons.quote,
         ),
         posts.Neighbours: posts.Neighbours(product_name=product_name, member_name=member_name),
     }

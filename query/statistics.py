@@ -22,9 +22,10 @@ from query.edge import Limit, Staff, documented
 from query.reading import Reading, RequestReads
 from query.rendering import json_bytes
 from query.sales import COUNTERS, Granularity, Group, Row, SalesQuery, Statistics
-from query.times import Day, read_day
+from query.times import Day
 from runtime.clock import rfc3339
 from runtime.problems import invalid_input
+from runtime.times import read_day
 
 router = APIRouter(prefix="/statistics", tags=["statistics"])
 

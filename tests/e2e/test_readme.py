@@ -54,6 +54,6 @@ def test_the_walk_through_one_order_works_as_written(tmp_path: Path) -> None:
     assert isinstance(statistics, dict)
     assert isinstance(events, list)
     assert [type(answer) for answer in (product, member)] == [dict, dict]
-    assert (detail["status"], detail["total_amount"], detail["orderer"]["name"]) == ("PREPARING", 500, "Mina")
+    assert (detail["status"], detail["total_amount"], detail["orderer"]["name"]) == ("SHIPPED", 500, "Mina")
     assert statistics["totals"]["gross_sales"] == 500
-    assert [event["type"] for event in events] == ["OrderPlaced", "PaymentRequested", "OrderPaid"]
+    assert [event["type"] for event in events] == ["OrderPlaced", "PaymentRequested", "OrderPaid", "ShippingStarted"]

@@ -16,6 +16,7 @@ from eventstore.archiving import ArchiveRefusedError
 from eventstore.archiving import archiving as hold
 from eventstore.manifest import NoBeginningError
 from runtime.postgres import connect
+from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, SALES_STATISTICS
 from tests.integration.archived import (
     SIZE,
     all_of,
@@ -158,7 +159,7 @@ async def test_only_whole_partitions_before_a_position_or_a_moment_are_archived(
         (EVENTS + 2, {}, f"position {EVENTS + 2} is beyond the head of the log, which is {EVENTS}"),
         (
             EVENTS,
-            {"order_detail.v1": EVENTS, "sales_statistics.v1": 2 * SIZE, "member_profile.v1": 3 * SIZE},
+            {ORDER_DETAIL: EVENTS, SALES_STATISTICS: 2 * SIZE, MEMBER_PROFILE: 3 * SIZE},
             f"sales_statistics.v1 is at position {2 * SIZE}, and has still to pass {3 * SIZE - 1},"
             " the last one to archive",
         ),

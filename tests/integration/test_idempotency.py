@@ -54,13 +54,15 @@ async def test_a_retry_gets_the_first_answer_and_has_no_effect(shop: Shop) -> No
 
 async def test_a_retry_gets_the_answer_of_then_not_of_now(shop: Shop) -> None:
     await shop.product()
-    order = f"/orders/{await shop.placed()}"
+    order_id = await shop.placed()
+    order = f"/orders/{order_id}"
 
     paid = await keyed(shop, f"{order}/pay", {"method": "card"})
+    await shop.settled(order_id)
     await shop.post(f"{order}/cancel", {"reason": "mistake"})
     again = await keyed(shop, f"{order}/pay", {"method": "card"})
 
-    assert (paid.json()["status"], told(again)) == ("PREPARING", told(paid))
+    assert (paid.json()["status"], told(again)) == ("PAYMENT_WAITING", told(paid))
 
 
 async def test_every_post_honours_it(shop: Shop) -> None:
@@ -83,7 +85,10 @@ async def test_every_post_honours_it(shop: Shop) -> None:
         (f"{order}/start-delivery", None, shop.staff),
         (f"{order}/complete-delivery", None, shop.staff),
     ]
-    answers += [(await keyed(shop, *call[:2], by=call[2], key=call[0])) for call in later]
+    for call in later:
+        answers.append(await keyed(shop, *call[:2], by=call[2], key=call[0]))
+        if call[0].endswith("/pay"):
+            await shop.settled(order.removeprefix("/orders/"))
 
     again = [(await keyed(shop, *call[:2], by=call[2], key=call[0])) for call in calls + later]
 

@@ -18,11 +18,12 @@ from projector.lease import LEASES, Lease
 from projector.registry import RebuildRefusedError, Registry
 from projector.store import ViewStore
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL
 from tests.integration.projecting import ReadSide, a_read_side, a_shop, projecting, until
 from tests.oracle.views import expected_views
 from views import all_views
 
-INSTANCE = "order_detail.v1"
+INSTANCE = ORDER_DETAIL
 
 
 async def _states(daemon: Daemon, state: str) -> bool:

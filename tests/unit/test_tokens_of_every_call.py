@@ -27,6 +27,7 @@ from runtime.settings import Settings
 SECRET = "a secret for tests alone, 32 bytes or more"
 OPEN = {
     "POST /members",
+    "POST /members/verify-email",
     "POST /token",
     "GET /products",
     "GET /products/{product_id}",
@@ -46,6 +47,8 @@ APPS: dict[str, Callable[[Settings], FastAPI]] = {
 }
 SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "command POST /members/me/change-password": {"customer"},
+    "command POST /members/me/resend-verification": {"customer"},
+    "command PATCH /members/me": {"customer"},
     "command POST /products": {"staff"},
     "command PATCH /products/{product_id}": {"staff"},
     "command POST /products/{product_id}/adjust-stock": {"staff"},
@@ -59,6 +62,9 @@ SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "command POST /posts": {"customer"},
     "command PATCH /posts/{post_id}": {"customer"},
     "command DELETE /posts/{post_id}": {"customer", "staff"},
+    "command POST /coupons": {"staff"},
+    "command POST /coupons/{coupon_code}/issue": {"staff"},
+    "command POST /coupons/{coupon_code}/claim": {"customer"},
     "command GET /events": {"operator"},
     "command GET /events/stream": {"operator"},
     "query GET /orders/{order_id}": {"customer", "staff"},
@@ -69,6 +75,9 @@ SCOPES = {  # of the contract; a call that is not in here needs some scope, too
     "query GET /statistics/products": {"staff"},
     "query GET /members/me": {"customer", "staff"},
     "query GET /members/{member_id}": {"customer", "staff"},
+    "query GET /members/me/coupons": {"customer"},
+    "query GET /coupons": {"staff"},
+    "query GET /coupons/{coupon_code}": {"staff"},
     "query GET /projections": {"staff", "operator"},
     "projector GET /projections": {"operator"},
     "projector POST /projections/{name}/rebuild": {"operator"},

@@ -60,6 +60,7 @@ async def test_a_members_profile(api: Api, shop: Shop) -> None:
         "member_id": "ann",
         "name": "Ann",
         "email": "ann@example.com",
+        "email_verified": False,
         "version": 1,
         "registered_at": PLACED_AT,
         "order_count": 1,
@@ -103,7 +104,7 @@ async def test_projections_tell_how_far_each_has_come(api: Api, shop: Shop) -> N
     assert row.pop("health") in {"behind", "stuck"}  # which, is a question of how fast this test runs
     assert row == {
         "name": "member_profile",
-        "version": 1,
+        "version": 2,
         "state": "active",
         "position": 10,
         "head": 17,

@@ -7,6 +7,7 @@ import pytest
 from command.errors import CommandRefused
 from command.ordering.model import (
     LARGEST_TOTAL,
+    RECORDED,
     AlreadyCanceled,
     AlreadyDelivered,
     AlreadyInDelivery,
@@ -21,6 +22,7 @@ from command.ordering.model import (
     OrderStatus,
     PaymentInProgress,
     PaymentStatus,
+    PointsExceedAmount,
 )
 from events.envelope import DomainEvent
 from events.ordering import (
@@ -111,6 +113,7 @@ def order_that_is(state: str, order: Order | None = None) -> Order:
 
 def canceled(*, was_paid: bool) -> OrderCanceled:
     return OrderCanceled(
+        payment_id="pay-1" if was_paid else None,
         reason="mistake",
         canceled_by="m-1",
         member_id="m-1",
@@ -120,7 +123,7 @@ def canceled(*, was_paid: bool) -> OrderCanceled:
     )
 
 
-REQUESTED = PaymentRequested(payment_id="pay-1", method="card", amount=200)
+REQUESTED = PaymentRequested(payment_id="pay-1", member_id="m-1", method="card", amount=200, currency="EUR")
 PAID = OrderPaid(payment_id="pay-1", member_id="m-1", amount=200, points=0, lines=(a_line(),))
 DECLINED = PaymentDeclined(payment_id="pay-1", reason="no money")
 MOVED = ShippingInfoChanged(shipping_info=ELSEWHERE)
@@ -283,3 +286,76 @@ def test_an_amount_that_could_not_be_booked_is_refused() -> None:
 
     with pytest.raises(AmountTooLarge):
         an_order("o-1", a_line(unit_price=LARGEST_TOTAL, quantity=1), a_line(unit_price=1, quantity=1))
+
+
+def test_points_pay_first_and_the_card_the_rest() -> None:
+    order = an_order()
+
+    order.request_payment("pay-1", method="points", points=150, card_token="tok_visa", at=LATER)
+
+    asked = order.recorded[-1].event
+    assert isinstance(asked, PaymentRequested)
+    assert (asked.points, asked.amount, asked.card_token) == (150, 50, "tok_visa")
+
+
+def test_more_points_than_the_order_costs_are_refused() -> None:
+    order = an_order()
+
+    with pytest.raises(PointsExceedAmount):
+        order.request_payment("pay-1", method="points", points=201, at=LATER)
+
+    assert len(order.recorded) == 1
+
+
+def test_what_was_settled_elsewhere_is_refunded_elsewhere() -> None:
+    order = an_order()
+    order.request_payment("pay-1", method=RECORDED, at=LATER)
+    order.approve_payment(at=LATER)
+
+    order.cancel("mistake", canceled_by="m-1", at=LATER)
+
+    called_off, refunded = (pending.event for pending in order.recorded[-2:])
+    assert isinstance(called_off, OrderCanceled)
+    assert (called_off.payment_id, refunded) == (None, REFUNDED)
+
+
+@pytest.mark.parametrize(
+    ("state", "recorded"),
+    [
+        ("waiting", ["OrderCanceled"]),
+        ("declined", ["OrderCanceled"]),
+        ("paying", ["PaymentDeclined", "OrderCanceled"]),
+    ],
+)
+def test_an_order_that_nobody_paid_in_time_is_called_off_also_while_a_payment_is_under_way(
+    state: str, recorded: list[str]
+) -> None:
+    order = order_that_is(state)
+    before = len(order.recorded)
+
+    order.expire(at=LATER)
+
+    assert [type(pending.event).__name__ for pending in order.recorded[before:]] == recorded
+    assert order.status is OrderStatus.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("state", "payment_id", "awaits", "awaits_refund"),
+    [
+        ("waiting", "pay-1", False, False),
+        ("paying", "pay-1", True, False),
+        ("paying", "pay-0", False, False),
+        ("declined", "pay-1", False, False),
+        ("preparing", "pay-1", False, False),
+        ("refund requested", "pay-1", False, True),
+        ("refund requested", "pay-0", False, False),
+        ("refund failed", "pay-1", False, True),
+        ("refunded", "pay-1", False, False),
+    ],
+)
+def test_an_order_knows_which_answer_it_waits_for(
+    state: str, payment_id: str, awaits: bool, awaits_refund: bool
+) -> None:
+    order = order_that_is(state)
+
+    assert (order.awaits(payment_id), order.awaits_refund_of(payment_id)) == (awaits, awaits_refund)

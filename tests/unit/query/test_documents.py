@@ -35,6 +35,9 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
         "/members/{member_id}",
         "/posts",
         "/posts/{post_id}",
+        "/members/me/coupons",
+        "/coupons",
+        "/coupons/{coupon_code}",
         "/projections",
     }
 
