@@ -35,15 +35,21 @@ def test_a_context_and_a_view_that_are_made_as_the_pages_say_work(
             _write(copy / _renamed(path), _renamed((ROOT / path).read_text()))
     databases = {"READSIDE_TEST_POSTGRES_URL": postgres_server_url, "READSIDE_TEST_MONGO_URL": mongo_server_url}
 
+    _run(copy, sys.executable, "-m", "readside.event_catalog")
     _run(copy, str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
     _run(
         copy,
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"),
-        *("tests/unit/notes", "tests/unit/views/test_notes.py", "tests/unit/test_contexts.py"),
+        *(
+            "tests/unit/notes",
+            "tests/unit/views/test_notes.py",
+            "tests/unit/test_contexts.py",
+            "tests/unit/test_event_catalog.py",
+        ),
         *("tests/unit/test_tokens_of_every_call.py", "tests/unit/test_openapi_documents.py"),
         *("tests/integration/test_notes.py", "tests/integration/test_migrations.py"),
         *("tests/integration/query/test_query_notes.py", "tests/integration/query/test_query_plans.py"),
-        *("-k", "note or contract or linter or migrations or scan or example or every_module"),
+        *("-k", "note or contract or linter or migrations or scan or example or every_module or page"),
         **databases,
     )
 
