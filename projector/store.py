@@ -18,11 +18,13 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from projector import indexes
 from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters, letter_id
 from projector.failures import DeadLetter, GuardFailed
 from projector.feed import payload_of
 from projector.folding import MARK, Folded, Settlement, Write
 from projector.parked import Parked
+from projector.sharing import Work
 from runtime.mongo import Database
 from views.kit import AdditiveView, View
 
@@ -50,7 +52,7 @@ def part_id(instance: str, number: int) -> str:
 class ViewStore:
     """The store of one instance of a view, which is its collection's name too: ``order_detail.v1``.
 
-    ``part`` is the number of a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
+    ``part`` is a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
     ``time_zone`` is that of the days that the documents count, for those who read them.
     """
 
@@ -61,12 +63,14 @@ class ViewStore:
         instance: str,
         threads: ThreadPoolExecutor,
         *,
-        part: int | None = None,
+        part: Work | None = None,
         time_zone: str = "UTC",
     ) -> None:
         self.view = view
         self.instance = instance
-        self._checkpoint_id = instance if part is None else part_id(instance, part)
+        self._checkpoint_id = instance if part is None else part_id(instance, part.number)
+        self._from = 0 if part is None else part.after
+        self._bounds = {} if part is None else {"after": part.after, "until": part.until}
         self._checkpoints = CHECKPOINTS if part is None else PARTS
         self._database = database
         self._collection = database[instance]
@@ -77,7 +81,9 @@ class ViewStore:
         self._time_zone = time_zone
 
     async def prepare(self, epoch: int) -> Checkpoint:
-        """Make what is missing (collection, indexes, checkpoint), shut out earlier owners, tell where to go on from.
+        """Make what is missing (collection, checkpoint), shut out earlier owners, tell where to go on from.
+
+        Of the indexes only those that refuse documents: see `make_indexes`.
 
         Raises `GuardFailed` where an owner of a later epoch has been here.
         """
@@ -90,8 +96,7 @@ class ViewStore:
         except OperationFailure as error:
             if error.code != _NAMESPACE_EXISTS:  # another process made it meanwhile
                 raise
-        for index in self.view.indexes:
-            await self._collection.create_index(list(index.fields), unique=index.unique)
+        await indexes.make_unique(self._database, self.view, self.instance)
         await DeadLetters(self._database).prepare()
         # Made outside of any transaction, where making a collection is safe against a concurrent maker.
         await self._database[self._checkpoints].update_one(
@@ -102,7 +107,8 @@ class ViewStore:
                     "version": self.view.version,
                     "time_zone": self._time_zone,
                     "epoch": 0,
-                    "position": 0,
+                    "position": self._from,
+                    **self._bounds,
                     "snapshot": None,
                     "as_of": None,
                     "updated_at": datetime.now(UTC),
@@ -119,6 +125,10 @@ class ViewStore:
         if found is None:
             raise GuardFailed
         return Checkpoint(found["position"], found["snapshot"], found.get("unparked"))
+
+    async def make_indexes(self) -> None:
+        """Make the view's indexes; to be done before anybody reads it."""
+        await indexes.make_all(self._database, self.view, self.instance)
 
     async def load(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         """Those of these documents that exist."""
