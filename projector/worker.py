@@ -40,8 +40,8 @@ POISONED = 3
 """The status of a process that met an event which it cannot fold, or whose effect cannot be written."""
 
 _TURNS_KEY = 0x74_75_72_6E  # "turn"
-_BATCHES_IN_ONE = 10
-"""Nobody waits for these events: larger transactions write each document less often."""
+_BATCHES_IN_ONE, _MOST_IN_ONE = 10, 100_000
+"""Nobody waits for these events: larger transactions write each document less often. They are in memory twice over."""
 
 
 class Task(Value, frozen=True):
@@ -72,7 +72,8 @@ async def _work(view: View, task: Task) -> None:
         async with EventLog(url, "rebuild", archive_dir=archive_dir, pool_size=2) as event_log:
             turns = _Turns(url, task.instance)
             writes_alone = turns if isinstance(view, AdditiveView) else nullcontext()
-            worker = _Worker(work, event_log, store, folder, _BATCHES_IN_ONE * settings.batch_limit, writes_alone)
+            limit = min(_BATCHES_IN_ONE * settings.batch_limit, _MOST_IN_ONE)
+            worker = _Worker(work, event_log, store, folder, limit, writes_alone)
             while not await _attempt(worker, policy, task.epoch):
                 turns.close()
                 folder.forget()
