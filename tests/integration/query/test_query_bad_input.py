@@ -11,7 +11,7 @@ from tests.integration.query.shop import Api, Shop, a_member, a_product, an_orde
 
 OPERATORS = ['{"$gt": ""}', "{'$ne': null}", "[$gt]", "$where", "1; return true"]
 UNFIT = ["\x00", "a\x00b", "a\nb", "\x7f", "x" * 101]
-LISTS = ["/orders", "/products", "/statistics/sales", "/statistics/products"]
+LISTS = ["/orders", "/products", "/coupons", "/statistics/sales", "/statistics/products"]
 
 REFUSED = [
     *(f"/orders?{query}" for query in ("limit=0", "limit=-1", "limit=101", f"limit={2**63}", "limit=1e1", "limit=NaN")),
@@ -26,7 +26,11 @@ REFUSED = [
     "/orders?limit=1&limit=2",
     "/orders?unknown=1",
     "/orders?$where=1",
-    *(f"{path}?cursor={cursor}" for path in ("/orders", "/products") for cursor in ("", "x", "%00", "AAAA", "%ff")),
+    *(
+        f"{path}?cursor={cursor}"
+        for path in ("/orders", "/products", "/coupons")
+        for cursor in ("", "x", "%00", "AAAA", "%ff")
+    ),
     *(f"/products?category={quote(unfit)}" for unfit in UNFIT),
     "/products?category=a&category=b",
     "/statistics/sales?from=2026-03-03&to=2026-03-02",
@@ -40,14 +44,18 @@ REFUSED = [
     "/statistics/sales?from=2026-03-02&from=2026-03-03",
     "/statistics/products?sort=name",
     "/statistics/products?from=2026-03-02T00:00:00Z",
-    *(f"{path}/{quote(unfit, safe='')}" for path in ("/orders", "/products", "/members") for unfit in UNFIT),
+    *(
+        f"{path}/{quote(unfit, safe='')}"
+        for path in ("/orders", "/products", "/coupons", "/members")
+        for unfit in UNFIT
+    ),
     "/orders/o-1?unknown=1",
     "/members/me?unknown=1",
     "/projections?unknown=1",
 ]
 NOT_FOUND = [
     f"{path}/{quote(odd, safe='')}"
-    for path in ("/orders", "/products", "/members")
+    for path in ("/orders", "/products", "/coupons", "/members")
     for odd in (*OPERATORS, "%ff", "..", "o-1%2f..", "\u202eo", "\U0001f980", "' OR 1=1 --")
 ]
 

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from runtime.mongo import Database
-from tests.integration.query.shop import INSTANCES, Api, Sale, Shop, a_member, a_product, an_order
+from tests.integration.query.shop import (
+    INSTANCES,
+    Api,
+    Sale,
+    Shop,
+    a_coupon,
+    a_held_coupon,
+    a_member,
+    a_product,
+    an_order,
+)
 
 STATUSES = ("PAYMENT_WAITING", "PREPARING", "CANCELED")
 _ENVELOPE = {"lsid", "$db", "$clusterTime", "$readPreference", "readConcern", "maxTimeMS", "txnNumber", "cursor"}
@@ -32,6 +42,12 @@ async def stocked(shop: Shop) -> Shop:
     await shop.put("order_detail", *orders)
     await shop.put("product_catalog", *(a_product(f"p-{n:04d}", category=f"c-{n % 9}") for n in range(2000)))
     await shop.put("member_profile", *(a_member(f"m-{n}") for n in range(2000)))
+    coupons = (
+        a_held_coupon(f"i-{number:05d}", f"m-{number % 40}", state=("ISSUED", "USED")[number // 40 % 2])
+        for number in range(4000)
+    )
+    await shop.put("member_coupons", *coupons)
+    await shop.put("coupon_catalog", *(a_coupon(f"c-{n:04d}") for n in range(2000)))
     sold = {"paid_orders": 1, "gross_sales": 100, "units": 1}
     days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
     await shop.sell(*(Sale(f"{day}T09:00", f"p-{n}", "c", sold) for day in days for n in range(20)))
@@ -55,7 +71,12 @@ async def _ask_everything(api: Api) -> None:
     for query in ({}, {"category": "c-3"}):
         cursor = (await api.get("/products", **query)).json()["next_cursor"]
         assert (await api.get("/products", cursor=cursor, **query)).status_code == 200
-    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1"):
+    for state in ({}, {"state": "ISSUED"}, {"state": "USED"}):
+        cursor = (await api.get("/members/me/coupons", "m-7", limit=5, **state)).json()["next_cursor"]
+        assert len((await api.get("/members/me/coupons", "m-7", cursor=cursor, **state)).json()["items"]) == 20
+    cursor = (await api.get("/coupons")).json()["next_cursor"]
+    assert (await api.get("/coupons", cursor=cursor)).status_code == 200
+    for path in ("/orders/o-00001", "/products/p-0001", "/coupons/c-0001", "/members/m-1"):
         assert (await api.get(path)).status_code == 200
     span = {"from": "2026-01-10", "to": "2026-03-10"}
     for granularity, group in combinations(("hour", "day", "week", "month"), ("none", "product", "category")):
