@@ -281,7 +281,8 @@ class MemberAnswer(Answer):
         member_id=_MEMBER_ID,
         name="Ben",
         email="ben@example.com",
-        version=1,
+        email_verified=True,
+        version=2,
         registered_at=_AT,
         order_count=1,
         lifetime_value=1980,
@@ -292,6 +293,7 @@ class MemberAnswer(Answer):
     member_id: str
     name: str
     email: str | None
+    email_verified: bool
     version: int
     registered_at: str | None
     order_count: int

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import pymongo
 from fastapi import FastAPI
 
-from query import coupons, members, order_stream, orders, products, projections, sales_stream, statistics
 from query.edge import install_store_handlers
 from query.follower import Follower
 from query.live import LiveViews
 from query.loader import Loader
 from query.reading import ReadModels
+from query.resources import routers
 from runtime.errors import ReadsideError
 from runtime.http import make_app
 from runtime.listeners import Listeners
@@ -54,8 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = make_app(
         "Readside query API",
-        "The read side: orders, statistics, catalog and members, as the views hold them. Every answer says how fresh "
-        "it is; send a command's `Consistency-Token` to see its effects.",
+        "The read side: orders, statistics, catalog, members and posts, as the views hold them. Every answer says how "
+        "fresh it is; send a command's `Consistency-Token` to see its effects.",
         lifespan=lifespan,
         checks={"MongoDB": mongodb_answers, "views": views_are_served},
         cors_origins=settings.allowed_origins,
@@ -64,6 +64,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.tokens = Tokens(settings)
     app.state.listeners = Listeners(settings.most_listeners)
     install_store_handlers(app)
-    for module in (orders, order_stream, statistics, sales_stream, products, coupons, members, projections):
-        app.include_router(module.router)
+    for router in routers():
+        app.include_router(router)
     return app

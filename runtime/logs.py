@@ -47,6 +47,7 @@ def configure_logs(settings: Settings, process: str) -> None:
     # Its lines hold paths, query strings and addresses; `runtime.access_log` says what may be said.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call of an outside service, with its URL
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -12,8 +12,9 @@ import pytest
 
 from command.app import create_app
 from command.bootstrap import before_commit_handlers
+from command.edge import WriteSide
 from command.ordering.storage import Orders
-from command.unit_of_work import Transactions, UnitOfWork
+from command.unit_of_work import Handlers, Transactions, UnitOfWork
 from eventstore import Doorbell
 from runtime.clock import now
 from runtime.postgres import make_engine
@@ -32,8 +33,9 @@ PASSWORD = "correct horse"
 class Shop:
     """A client that knows how to say who calls, and what a caller usually sends."""
 
-    def __init__(self, client: httpx.AsyncClient, tokens: Tokens, url: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, tokens: Tokens, url: str, write_side: WriteSide) -> None:
         self.client = client
+        self.write_side = write_side
         self._tokens = tokens
         self._url = url
 
@@ -79,12 +81,13 @@ class Shop:
             await uow.commit()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """A unit of work of somebody else's, on the same database."""
+    async def transaction(self, handlers: Handlers | None = None) -> AsyncIterator[UnitOfWork]:
+        """A unit of work of somebody else's, on the same database; with the shop's own handlers unless told."""
         engine = make_engine(self._url, "test", pool_size=1)
         try:
             # Its ring is for nobody: no daemon runs here.
-            async with Transactions(engine, before_commit_handlers(), Doorbell(self._url)).begin() as uow:
+            transactions = Transactions(engine, handlers or before_commit_handlers(), Doorbell(self._url))
+            async with transactions.begin() as uow:
                 yield uow
         finally:
             await engine.dispose()
@@ -128,7 +131,7 @@ async def shop(settings: Settings) -> AsyncIterator[Shop]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://command") as client,
     ):
-        yield Shop(client, app.state.tokens, settings.postgres_url)
+        yield Shop(client, app.state.tokens, settings.postgres_url, app.state.write_side)
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.oracle import coupons
+
 Json = dict[str, Any]
 Views = dict[str, dict[str, Json]]
 MEASURES = (
@@ -49,6 +51,9 @@ def expected_views(facts: Iterable[Fact], *, zone: str = "UTC") -> Views:
         "order_detail": {key: _order(key, life) for (kind, key), life in lives.items() if kind == "order"},
         "product_catalog": _products(facts),
         "member_profile": _members(facts),
+        "points_account": _points(facts),
+        "member_coupons": coupons.member_coupons(facts),
+        "coupon_catalog": coupons.coupon_catalog(facts),
         "sales_statistics": _sales(facts, ZoneInfo(zone)),
     }
 
@@ -247,10 +252,12 @@ def _members(facts: list[Fact]) -> dict[str, Json]:
 def _member(member_id: str, life: list[Fact], placed: list[Fact], value: int) -> Json:
     registered = next((fact for fact in life if fact.name == "MemberRegistered"), None)
     latest = max(placed, key=lambda fact: (fact.at, fact.id), default=None)
-    named = registered.payload if registered else placed[0].payload["orderer"]
+    renamed = next((fact for fact in reversed(life) if fact.name == "MemberRenamed"), registered)
+    named = renamed.payload if renamed else placed[0].payload["orderer"]
     return {
         "_id": member_id,
         "email": registered.payload["email"] if registered else None,
+        "email_verified": any(fact.name == "MemberEmailVerified" for fact in life),
         "name": named["name"],
         "version": life[-1].version if life else 0,
         "registered_at": _stamp(registered.at) if registered else None,
@@ -264,6 +271,36 @@ def _member(member_id: str, life: list[Fact], placed: list[Fact], value: int) ->
         }
         if latest
         else None,
+    }
+
+
+def _points(facts: list[Fact]) -> dict[str, Json]:
+    lives: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.aggregate[0] == "points_account":
+            lives[fact.id].append(fact)
+    return {key: _points_account(key, life) for key, life in lives.items()}
+
+
+def _points_account(member_id: str, life: list[Fact]) -> Json:
+    # Not from the balances that the events tell: those might be what is wrong.
+    entries, balance = [], 0
+    sums = {"charged": 0, "used": 0, "returned": 0}
+    for fact in life:
+        kind = fact.name.removeprefix("Points").lower()
+        if kind in sums:
+            sums[kind] += fact.payload["points"]
+            signed = fact.payload["points"] * (-1 if kind == "used" else 1)
+            balance += signed
+            about = {name: fact.payload.get(name) for name in ("order_id", "payment_id", "reason")}
+            entries.append({"kind": kind, "points": signed, "balance": balance, **about, "at": _stamp(fact.at)})
+    return {
+        "_id": member_id,
+        "balance": balance,
+        "version": life[-1].version,
+        **sums,
+        "entries": entries[:-101:-1],
+        "updated_at": _stamp(life[-1].at),
     }
 
 

@@ -1,5 +1,7 @@
 """Coupons as the query API serves them: to members their own, to staff what is defined."""
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter
 
@@ -17,7 +19,7 @@ TERMS = {
     "valid_until": "2027-01-01T00:00:00.000000Z",
     "version": 1,
 }
-USED = {"state": "USED", "order_id": "o-1", "discount_amount": 50}
+USED: dict[str, Any] = {"state": "USED", "order_id": "o-1", "discount_amount": 50}
 
 
 async def test_a_member_sees_their_own_coupons_issued_last_first(api: Api, shop: Shop) -> None:
