@@ -163,6 +163,7 @@ class Runner:
             await self._build(self._lease.epoch, self._feed.head)
             self._checkpoint = await self._store.prepare(self._lease.epoch)
             await self.unparking.recall()
+        await self._store.make_indexes()
         self.state, self._trouble = "active", None
         self._moved_at = time.monotonic()
         log.info("projecting", projection=self.name, position=self.position, epoch=self._lease.epoch)
