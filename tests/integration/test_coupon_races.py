@@ -323,7 +323,7 @@ async def assert_all_adds_up(shop: Shop) -> None:
     assert len(held) == len(holders)
     lives = Counter(row["event_type"] for row in await shop.rows("SELECT event_type FROM outbox"))
     assert lives["CouponUsed"] - lives["CouponReturned"] == len(holders)
-    assert lives["CouponUsed"] > 30
+    assert lives["CouponUsed"] > 10
     living = sum(row["status"] != "CANCELED" for row in orders)
     assert {await shop.available(product_id) for product_id in ("p-1", "p-2", "p-3")} == {1_000 - living}
 

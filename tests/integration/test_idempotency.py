@@ -18,6 +18,14 @@ from tests.integration.test_command_api import PASSWORD, SHIPPING_INFO, Shop, pr
 __all__ = ["shop"]
 
 ORDER = {"lines": [{"product_id": "p-1", "quantity": 1}], "shipping_info": SHIPPING_INFO}
+COUPON = {
+    "coupon_code": "TEN",
+    "name": "Ten percent off",
+    "kind": "percent",
+    "value": 10,
+    "valid_until": "2999-01-01T00:00:00Z",
+    "is_claimable": True,
+}
 SIGN_UP = {"email": "ann@example.com", "name": "Ann", "password": PASSWORD}
 
 
@@ -74,6 +82,9 @@ async def test_every_post_honours_it(shop: Shop) -> None:
         ("/products", product, shop.staff),
         ("/products/p-1/adjust-stock", {"delta": 1, "reason": "found"}, shop.staff),
         ("/members/me/change-password", {"current_password": PASSWORD, "new_password": "battery staple"}, me),
+        ("/coupons", COUPON, shop.staff),
+        ("/coupons/TEN/issue", {"member_id": "ben"}, shop.staff),
+        ("/coupons/TEN/claim", None, me),
         ("/orders", ORDER, me),
     ]
     answers = [(await keyed(shop, *call[:2], by=call[2], key=call[0])) for call in calls]
@@ -92,7 +103,7 @@ async def test_every_post_honours_it(shop: Shop) -> None:
 
     again = [(await keyed(shop, *call[:2], by=call[2], key=call[0])) for call in calls + later]
 
-    assert [answer.status_code for answer in answers] == [201, 200, 200, 201, 200, 202, 200, 200, 200]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 201, 201, 201, 201, 200, 202, 200, 200, 200]
     assert [told(answer) for answer in again] == [told(answer) for answer in answers]
     assert {answer.headers["idempotent-replayed"] for answer in again} == {"true"}
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.oracle import coupons
+
 Json = dict[str, Any]
 Views = dict[str, dict[str, Json]]
 MEASURES = (
@@ -50,6 +52,8 @@ def expected_views(facts: Iterable[Fact], *, zone: str = "UTC") -> Views:
         "product_catalog": _products(facts),
         "member_profile": _members(facts),
         "points_account": _points(facts),
+        "member_coupons": coupons.member_coupons(facts),
+        "coupon_catalog": coupons.coupon_catalog(facts),
         "sales_statistics": _sales(facts, ZoneInfo(zone)),
     }
 

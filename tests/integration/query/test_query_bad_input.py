@@ -12,9 +12,9 @@ from tests.integration.query.shop import Api, Shop, a_member, a_product, an_orde
 
 OPERATORS = ['{"$gt": ""}', "{'$ne': null}", "[$gt]", "$where", "1; return true"]
 UNFIT = ["\x00", "a\x00b", "a\nb", "\x7f", "x" * 101]
-LISTS = ["/orders", "/products", "/posts", "/statistics/sales", "/statistics/products"]
+LISTS = ["/orders", "/products", "/posts", "/coupons", "/statistics/sales", "/statistics/products"]
 
-PAGED = ("/orders", "/products", "/posts")
+PAGED = ("/orders", "/products", "/posts", "/coupons")
 RESOURCES = (*PAGED, "/members")
 
 REFUSED = [

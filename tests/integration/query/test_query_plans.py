@@ -14,7 +14,17 @@ import pytest
 
 from runtime.mongo import Database
 from tests.integration.query.posts import a_post
-from tests.integration.query.shop import INSTANCES, Api, Sale, Shop, a_member, a_product, an_order
+from tests.integration.query.shop import (
+    INSTANCES,
+    Api,
+    Sale,
+    Shop,
+    a_coupon,
+    a_held_coupon,
+    a_member,
+    a_product,
+    an_order,
+)
 
 STATUSES = ("PAYMENT_WAITING", "PREPARING", "CANCELED")
 _ENVELOPE = {"lsid", "$db", "$clusterTime", "$readPreference", "readConcern", "maxTimeMS", "txnNumber", "cursor"}
@@ -35,6 +45,12 @@ async def stocked(shop: Shop) -> Shop:
     await shop.put("order_detail", *orders)
     await shop.put("product_catalog", *(a_product(f"p-{n:04d}", category=f"c-{n % 9}") for n in range(2000)))
     await shop.put("member_profile", *(a_member(f"m-{n}") for n in range(2000)))
+    coupons = (
+        a_held_coupon(f"i-{number:05d}", f"m-{number % 40}", state=("ISSUED", "USED")[number // 40 % 2])
+        for number in range(4000)
+    )
+    await shop.put("member_coupons", *coupons)
+    await shop.put("coupon_catalog", *(a_coupon(f"c-{n:04d}") for n in range(2000)))
     await shop.put(
         "posts",
         *(a_post(f"post-{n:04d}", f"m-{n % 7}", product_id=f"p-{n % 11}", deleted=n % 3 == 0) for n in range(4000)),
@@ -62,11 +78,16 @@ async def _ask_everything(api: Api) -> None:
     for query in ({}, {"category": "c-3"}):
         cursor = (await api.get("/products", **query)).json()["next_cursor"]
         assert (await api.get("/products", cursor=cursor, **query)).status_code == 200
+    for state in ({}, {"state": "ISSUED"}, {"state": "USED"}):
+        cursor = (await api.get("/members/me/coupons", "m-7", limit=5, **state)).json()["next_cursor"]
+        assert len((await api.get("/members/me/coupons", "m-7", cursor=cursor, **state)).json()["items"]) == 20
+    cursor = (await api.get("/coupons")).json()["next_cursor"]
+    assert (await api.get("/coupons", cursor=cursor)).status_code == 200
     for query in ({}, {"product_id": "p-3"}, {"member_id": "m-3"}, {"product_id": "p-3", "member_id": "m-3"}):
         cursor = (await api.get("/posts", limit=5, **query)).json()["next_cursor"]
         assert len((await api.get("/posts", limit=5, cursor=cursor, **query)).json()["items"]) == 5
     assert (await api.get("/posts/post-0001")).status_code == 200
-    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1", "/members/me"):
+    for path in ("/orders/o-00001", "/products/p-0001", "/coupons/c-0001", "/members/m-1", "/members/me"):
         assert (await api.get(path, "m-1" if path == "/members/me" else "staff")).status_code == 200
     span = {"from": "2026-01-10", "to": "2026-03-10"}
     for granularity, group in combinations(("hour", "day", "week", "month"), ("none", "product", "category")):

@@ -27,6 +27,7 @@ from command.ordering.model import (
 from events.envelope import DomainEvent
 from events.ordering import (
     Address,
+    AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
     OrderCanceled,
@@ -272,6 +273,25 @@ def test_the_discount_lowers_what_is_asked_for_and_what_is_refunded() -> None:
     assert isinstance(refund, OrderCanceled)
     assert isinstance(refunded, RefundCompleted)
     assert (asked.amount, refund.refund_amount, refunded.amount) == (170, 170, 170)
+
+
+def test_what_begins_or_ends_a_payment_names_the_coupon() -> None:
+    coupon = AppliedCoupon("i-1", "TEN")
+    order = Order.place(
+        "o-1",
+        orderer=ORDERER,
+        currency="EUR",
+        lines=(a_line(),),
+        shipping_info=SHIPPING_INFO,
+        discount_amount=30,
+        coupon=coupon,
+        at=PLACED_AT,
+    )
+    request_payment(order)
+    order.expire(at=LATER)
+
+    told = {type(pending.event).__name__: getattr(pending.event, "coupon", None) for pending in order.recorded}
+    assert told == dict.fromkeys(("OrderPlaced", "PaymentRequested", "PaymentDeclined", "OrderCanceled"), coupon)
 
 
 def test_versions_count_the_events_from_one() -> None:
