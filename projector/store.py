@@ -18,17 +18,16 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters, letter_id
-from projector.failures import DeadLetter, GuardFailed
-from projector.feed import payload_of
+from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters
+from projector.failures import GuardFailed
 from projector.folding import MARK, Folded, Settlement, Write
-from projector.parked import Parked
+from projector.letters import letter_document
+from projector.parked import ParkedAggregates
 from runtime.mongo import Database
 from views.kit import View
 
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
 _DUPLICATE_KEY, _NAMESPACE_EXISTS = 11000, 48
-_LONGEST_PAYLOAD = 1_000_000
 _DURABLE = WriteConcern("majority", j=True)
 
 
@@ -70,7 +69,7 @@ class ViewStore:
         self._database = database
         self._collection = database[instance]
         self._threads = threads
-        self.letters = Parked(database, view.name, instance)
+        self.letters = ParkedAggregates(database, view.name, instance)
         self._client: MongoClient[dict[str, Any]] = database.client.delegate
         self._epoch = 0
         self._time_zone = time_zone
@@ -182,7 +181,7 @@ class ViewStore:
                 # be sent into a transaction that is over, and that error would hide what had failed.
                 self._collection.delegate.bulk_write(writes, ordered=True, session=session)
             if folded.dead_letters:
-                letters = [self._letter(letter) for letter in folded.dead_letters]
+                letters = [letter_document(self.instance, self.view.name, letter) for letter in folded.dead_letters]
                 database[DEAD_LETTERS].bulk_write(
                     [ReplaceOne({"_id": letter["_id"]}, letter, upsert=True) for letter in letters],
                     ordered=False,
@@ -209,28 +208,6 @@ class ViewStore:
             self._collection.delegate.update_many(
                 {"_id": {"$in": list(documents)}}, {"$set": {MARK: True}}, session=session
             )
-
-    def _letter(self, letter: DeadLetter) -> dict[str, Any]:
-        envelope, at = letter.envelope, datetime.now(UTC)
-        return {
-            "_id": letter_id(self.instance, envelope.position),
-            "instance": self.instance,
-            "projection": self.view.name,
-            "aggregate_type": envelope.aggregate_type,
-            "aggregate_id": envelope.aggregate_id,
-            "position": envelope.position,
-            "event_type": envelope.event_type,
-            "error": letter.error,
-            "traceback": letter.traceback,
-            "attempts": letter.attempts,
-            "first_failed_at": at,
-            "last_failed_at": at,
-            "state": letter.state,
-            "documents": list(letter.documents),
-            # As text: a payload may hold names and numbers that BSON has no room for. To be looked at; a retry reads
-            # the log.
-            "payload": payload_of(envelope)[:_LONGEST_PAYLOAD],
-        }
 
 
 def _replacing(write: Write) -> Write:

@@ -82,11 +82,15 @@ class Reading:
         """
         instance = self._checkpoints[view].instance
         found = await self._models.loader.find(instance, document_id)
-        if found is None and self._has_token:
-            waiting = {"instance": instance, "documents": document_id, "state": {"$in": ["failed", "waiting"]}}
-            if await self._models.database["dead_letters"].find_one(waiting, {"_id": 1}) is not None:
-                raise self._parked()
+        if found is None and self._has_token and await self.is_held_back(view, document_id):
+            raise self._parked()
         return found
+
+    async def is_held_back(self, view: str, document_id: str) -> bool:
+        """Whether events of a document wait as dead letters, also where there is no document yet to be marked."""
+        instance = self._checkpoints[view].instance
+        waiting = {"instance": instance, "documents": document_id, "state": {"$in": ["failed", "waiting"]}}
+        return await self._models.database["dead_letters"].find_one(waiting, {"_id": 1}) is not None
 
     def collection(self, view: str) -> AsyncIOMotorCollection[StoredDocument]:
         """The collection of the instance that is served."""

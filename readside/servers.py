@@ -25,14 +25,15 @@ def query_api(host: Host = None, port: Port = 8002) -> None:
 
 
 def projector(host: Host = None, port: Port = 8003) -> None:
-    """Run the daemon: outbox to event log to views; its port serves health, metrics and operations."""
+    """Run the daemon: outbox to event log to views and reactions; its port serves health, metrics and operations."""
 
-    def with_reconciliation(settings: "Settings") -> dict[str, Any]:
+    def of_the_write_side(settings: "Settings") -> dict[str, Any]:
+        from command.background import background
         from readside.reconciliation import Reconciliation
 
-        return {"reconcile": Reconciliation(settings)}
+        return {"reconcile": Reconciliation(settings), "background": background}
 
-    _serve("projector", "projector.app", host, port, more=with_reconciliation)
+    _serve("projector", "projector.app", host, port, more=of_the_write_side)
 
 
 def payment_simulator(

@@ -167,10 +167,8 @@ class IssuedCoupon(Aggregate):
         )
         return issued
 
-    def quote(self, total_amount: int, currency: str, *, at: datetime) -> int:
-        """What it takes off such an order. Raises `CouponAlreadyUsed`, `CouponExpired`, `CouponNotApplicable`."""
-        if self.order_id is not None:
-            raise CouponAlreadyUsed(coupon_code=self.coupon_code)
+    def discount_on(self, total_amount: int, currency: str, *, at: datetime) -> int:
+        """What it takes off such an order. Raises `CouponExpired`, `CouponNotApplicable`."""
         self.refuse_when_expired(at)
         obstacle = self.terms.obstacle(total_amount, currency, at)
         if obstacle is not None:

@@ -1,6 +1,14 @@
 """Use cases of the coupons context."""
 
-from command.coupons.model import Coupon, CouponAlreadyDefined, CouponSoldOut, IssuedCoupon, Terms, UnknownCoupon
+from command.coupons.model import (
+    Coupon,
+    CouponAlreadyDefined,
+    CouponAlreadyUsed,
+    CouponSoldOut,
+    IssuedCoupon,
+    Terms,
+    UnknownCoupon,
+)
 from command.coupons.storage import Allotments, Coupons, IssuedCoupons
 from command.errors import NotFound
 from command.unit_of_work import UnitOfWork
@@ -57,13 +65,13 @@ async def quote(
     It is locked by the answer, so that nothing else can use it until the order is placed. Raises `UnknownCoupon`, where
     the member holds none, `CouponAlreadyUsed`, `CouponExpired`, `CouponNotApplicable`.
     """
-    held = await uow.repository(IssuedCoupons).of_member(member_id, coupon_code)
-    if not held:
-        raise UnknownCoupon(coupon_code=coupon_code)
-    # All of one code are on the same terms: which one is used makes no difference, as long as it is not used yet.
-    chosen = next((coupon for coupon in held if coupon.order_id is None), held[0])
-    discount_amount = chosen.quote(total_amount, currency, at=now())
-    return AppliedCoupon(chosen.id, coupon_code), discount_amount
+    issued = uow.repository(IssuedCoupons)
+    # All of one code are on the same terms: which one is used makes no difference.
+    coupon = await issued.free_of(member_id, coupon_code)
+    if coupon is None:
+        has_any = await issued.has_any(member_id, coupon_code)
+        raise (CouponAlreadyUsed if has_any else UnknownCoupon)(coupon_code=coupon_code)
+    return AppliedCoupon(coupon.id, coupon_code), coupon.discount_on(total_amount, currency, at=now())
 
 
 def _issue(uow: UnitOfWork, coupon: Coupon, remaining: int | None, member_id: str) -> IssuedCoupon:

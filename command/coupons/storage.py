@@ -12,7 +12,19 @@ Two orders of locks, each the same in every transaction, so that nobody waits in
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Table, Text, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Index,
+    Table,
+    Text,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -200,15 +212,26 @@ class IssuedCoupons(AggregateRepository[IssuedCoupon]):
         super().__init__(connection)
         self._granted: list[dict[str, Any]] = []
 
-    async def of_member(self, member_id: str, coupon_code: str) -> list[IssuedCoupon]:
-        """The member's coupons of this code, those that were issued first first."""
+    async def free_of(self, member_id: str, coupon_code: str) -> IssuedCoupon | None:
+        """The first of the member's coupons of this code that no order uses.
+
+        Who waited for one that another order then used is given the next: the condition is looked at again under the
+        lock. Without it among the conditions, they would be told that the coupon is used, though they hold another.
+        """
         rows = await self.connection.execute(
             select(issued_coupons)
-            .where(issued_coupons.c.member_id == member_id, issued_coupons.c.coupon_code == coupon_code)
+            .where(*_of(member_id, coupon_code), issued_coupons.c.order_id.is_(None))
             .order_by(issued_coupons.c.coupon_id)
+            .limit(1)
             .with_for_update()
         )
-        return [self.loaded(_issued(row)) for row in rows.mappings()]
+        row = rows.mappings().first()
+        return None if row is None else self.loaded(_issued(row))
+
+    async def has_any(self, member_id: str, coupon_code: str) -> bool:
+        """Whether the member was ever issued one of this code."""
+        any_of_them = select(issued_coupons.c.coupon_id).where(*_of(member_id, coupon_code)).limit(1)
+        return await self.connection.scalar(any_of_them) is not None
 
     async def granted_to(self, order_id: str) -> tuple[IssuedCoupon, int]:
         """The coupon that the order was placed with, and its discount. Raises `NotFound`."""
@@ -253,6 +276,10 @@ class IssuedCoupons(AggregateRepository[IssuedCoupon]):
             **_terms_row(aggregate.terms),
             "order_id": aggregate.order_id,
         }
+
+
+def _of(member_id: str, coupon_code: str) -> tuple[ColumnElement[bool], ...]:
+    return issued_coupons.c.member_id == member_id, issued_coupons.c.coupon_code == coupon_code
 
 
 def _issued(row: Any) -> IssuedCoupon:

@@ -16,7 +16,7 @@ from events.envelope import Envelope
 from events.members import EmailVerificationRequested, MemberRegistered
 from events.reaction import Ports
 from runtime.settings import Settings
-from tests.integration.reacting import answer, ports_with_steps, told
+from tests.integration.answering import answer, ports_with_steps, told
 from tests.integration.test_command_api import PASSWORD, Shop, problem, shop
 
 __all__ = ["shop"]

@@ -28,7 +28,7 @@ from runtime.clock import rfc3339
 from runtime.outside_http import OutsideError, outside_client
 from runtime.settings import Settings
 from tests.builders import SHIPPING_INFO, a_line
-from tests.integration.reacting import TRACEPARENT, answer, told
+from tests.integration.answering import TRACEPARENT, answer, told
 from tests.integration.serving import served
 from tests.integration.test_line_file import noted_syncs
 

@@ -49,6 +49,7 @@ def expected_views(facts: Iterable[Fact], *, zone: str = "UTC") -> Views:
         "order_detail": {key: _order(key, life) for (kind, key), life in lives.items() if kind == "order"},
         "product_catalog": _products(facts),
         "member_profile": _members(facts),
+        "points_account": _points(facts),
         "sales_statistics": _sales(facts, ZoneInfo(zone)),
     }
 
@@ -266,6 +267,36 @@ def _member(member_id: str, life: list[Fact], placed: list[Fact], value: int) ->
         }
         if latest
         else None,
+    }
+
+
+def _points(facts: list[Fact]) -> dict[str, Json]:
+    lives: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.aggregate[0] == "points_account":
+            lives[fact.id].append(fact)
+    return {key: _points_account(key, life) for key, life in lives.items()}
+
+
+def _points_account(member_id: str, life: list[Fact]) -> Json:
+    # Not from the balances that the events tell: those might be what is wrong.
+    entries, balance = [], 0
+    sums = {"charged": 0, "used": 0, "returned": 0}
+    for fact in life:
+        kind = fact.name.removeprefix("Points").lower()
+        if kind in sums:
+            sums[kind] += fact.payload["points"]
+            signed = fact.payload["points"] * (-1 if kind == "used" else 1)
+            balance += signed
+            about = {name: fact.payload.get(name) for name in ("order_id", "payment_id", "reason")}
+            entries.append({"kind": kind, "points": signed, "balance": balance, **about, "at": _stamp(fact.at)})
+    return {
+        "_id": member_id,
+        "balance": balance,
+        "version": life[-1].version,
+        **sums,
+        "entries": entries[:-101:-1],
+        "updated_at": _stamp(life[-1].at),
     }
 
 

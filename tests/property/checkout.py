@@ -1,7 +1,7 @@
 """A shop of several contexts in one database, its log, and a daemon that does everything late, twice and half.
 
-What the machine of `test_checkout_saga` drives. The daemon keeps what the real one promises (the events of a sequence in
-the log's order, at least once) and nothing more: when a handler is called, how long the gateway takes, whether its
+What the machine of `test_checkout_saga` drives. The daemon keeps what the real one promises (the events of a sequence
+in the log's order, at least once) and nothing more: when a handler is called, how long the gateway takes, whether its
 answer arrives, and how often an event comes again is the machine's to decide. A killed handler is one whose task is
 canceled where it waits for the gateway.
 """
@@ -70,16 +70,16 @@ class Bank(Gateway):
         self.calls: list[Call] = []
         self.called = asyncio.Event()
 
-    async def charge(self, charge: Charge, cause: Cause) -> Charged | Declined:
+    async def charge(self, charge: Charge, _: Cause) -> Charged | Declined:
         """Declines cards whose token says so."""
         return await self._called(lambda: self._charge(charge))
 
-    async def refund(self, refund: Refund, cause: Cause) -> None:
+    async def refund(self, refund: Refund, _: Cause) -> None:
         """All of it, once."""
         assert self.charged[refund.payment_id] == refund.amount
         await self._called(lambda: self.returned.add(refund.payment_id))
 
-    async def void(self, payment_id: str, cause: Cause) -> None:
+    async def void(self, payment_id: str, _: Cause) -> None:
         """Send back what there is; take no more."""
         await self._called(lambda: self._void(payment_id))
 
@@ -196,6 +196,11 @@ class Daemon:
                 line.running = None
             line.attempts = 0
 
+    async def stop(self) -> None:
+        """Whatever still runs is given up."""
+        if self.bank.calls:
+            await self.kill(0, after_it_was_done=False)
+
     def repeat(self, key: Sequence_, events: int) -> None:
         """The last so many events of a sequence come again."""
         line = self._lines[key]
@@ -204,13 +209,14 @@ class Daemon:
     async def until_idle(self) -> None:
         """Everything is done, the gateway answers, dead letters are tried again: what the shop comes to in the end."""
         for _ in range(1_000):
-            await self.read()
             while self.bank.calls:
                 await self.answer(0, "answered")
+            # After the answers: what they led to is to be handled too.
+            await self.read()
             for line in self._lines.values():
                 line.is_parked, line.attempts = False, 0
             startable = self.startable()
-            if not startable and not self.bank.calls:
+            if not startable:
                 return
             for key in startable:
                 await self.start(key)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from command import bootstrap  # noqa: F401  (imports every context, and so every refusal)
+from command import contexts
 from command.edge import slug_of
 from command.errors import CommandRefused, InvalidCommand, NotAllowed, RuleBroken
 from runtime.settings import Settings
@@ -15,6 +15,7 @@ from tests.how_to import FOLLOWED, ROOT, Step, steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 _ABSTRACT = {RuleBroken, InvalidCommand, NotAllowed}
+_ROUTES = list(contexts.brought("routes"))  # imports every context, and so every refusal
 
 
 def _refusals(base: type[CommandRefused] = CommandRefused) -> set[type[CommandRefused]]:

@@ -33,11 +33,13 @@ def test_every_call_of_the_contract_is_described(document: dict[str, Any]) -> No
         "/products/{product_id}",
         "/members/me",
         "/members/{member_id}",
-        "/posts",
-        "/posts/{post_id}",
         "/members/me/coupons",
         "/coupons",
         "/coupons/{coupon_code}",
+        "/members/me/points",
+        "/members/{member_id}/points",
+        "/posts",
+        "/posts/{post_id}",
         "/projections",
     }
 
