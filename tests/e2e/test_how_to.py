@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, wait_for
 from tests.e2e.test_readme import json_documents
 from tests.how_to import FOLLOWED, ROOT, Step, shown_files, steps, walk
 
@@ -57,6 +57,8 @@ def test_a_context_and_a_view_that_are_made_as_the_pages_say_work(
 def test_the_walks_of_the_pages_work_as_written(tmp_path: Path) -> None:
     with Stack(tmp_path / "data", "--demo") as stack:
         run = stack.until_ready()
+        # Whoever types this has read the printed block first; the demo shop comes a moment after it.
+        wait_for(lambda: "orders loaded" in stack.log(), "the demo shop")
         script = (
             "".join(walk(page) for page in FOLLOWED)
             .replace("http://127.0.0.1:8001", f"http://127.0.0.1:{run.command_port}")
