@@ -12,6 +12,7 @@ import pytest
 
 from runtime.mongo import Database
 from tests.integration.query.shop import INSTANCES, Api, Sale, Shop, a_member, a_product, an_order
+from views.points_account import PointsAccount
 
 STATUSES = ("PAYMENT_WAITING", "PREPARING", "CANCELED")
 _ENVELOPE = {"lsid", "$db", "$clusterTime", "$readPreference", "readConcern", "maxTimeMS", "txnNumber", "cursor"}
@@ -32,6 +33,7 @@ async def stocked(shop: Shop) -> Shop:
     await shop.put("order_detail", *orders)
     await shop.put("product_catalog", *(a_product(f"p-{n:04d}", category=f"c-{n % 9}") for n in range(2000)))
     await shop.put("member_profile", *(a_member(f"m-{n}") for n in range(2000)))
+    await shop.put("points_account", *(PointsAccount(id=f"m-{n}", balance=n) for n in range(2000)))
     sold = {"paid_orders": 1, "gross_sales": 100, "units": 1}
     days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
     await shop.sell(*(Sale(f"{day}T09:00", f"p-{n}", "c", sold) for day in days for n in range(20)))
@@ -55,7 +57,7 @@ async def _ask_everything(api: Api) -> None:
     for query in ({}, {"category": "c-3"}):
         cursor = (await api.get("/products", **query)).json()["next_cursor"]
         assert (await api.get("/products", cursor=cursor, **query)).status_code == 200
-    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1"):
+    for path in ("/orders/o-00001", "/products/p-0001", "/members/m-1", "/members/m-1/points"):
         assert (await api.get(path)).status_code == 200
     span = {"from": "2026-01-10", "to": "2026-03-10"}
     for granularity, group in combinations(("hour", "day", "week", "month"), ("none", "product", "category")):
