@@ -25,6 +25,7 @@ from tests.integration.query.shop import (
     a_product,
     an_order,
 )
+from views.points_account import PointsAccount
 
 STATUSES = ("PAYMENT_WAITING", "PREPARING", "CANCELED")
 _ENVELOPE = {"lsid", "$db", "$clusterTime", "$readPreference", "readConcern", "maxTimeMS", "txnNumber", "cursor"}
@@ -55,6 +56,7 @@ async def stocked(shop: Shop) -> Shop:
         "posts",
         *(a_post(f"post-{n:04d}", f"m-{n % 7}", product_id=f"p-{n % 11}", deleted=n % 3 == 0) for n in range(4000)),
     )
+    await shop.put("points_account", *(PointsAccount(id=f"m-{n}", balance=n) for n in range(2000)))
     sold = {"paid_orders": 1, "gross_sales": 100, "units": 1}
     days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
     await shop.sell(*(Sale(f"{day}T09:00", f"p-{n}", "c", sold) for day in days for n in range(20)))
@@ -87,8 +89,10 @@ async def _ask_everything(api: Api) -> None:
         cursor = (await api.get("/posts", limit=5, **query)).json()["next_cursor"]
         assert len((await api.get("/posts", limit=5, cursor=cursor, **query)).json()["items"]) == 5
     assert (await api.get("/posts/post-0001")).status_code == 200
-    for path in ("/orders/o-00001", "/products/p-0001", "/coupons/c-0001", "/members/m-1", "/members/me"):
-        assert (await api.get(path, "m-1" if path == "/members/me" else "staff")).status_code == 200
+    for path in ("/orders/o-00001", "/products/p-0001", "/coupons/c-0001", "/members/m-1", "/members/m-1/points"):
+        assert (await api.get(path)).status_code == 200
+    for path in ("/members/me", "/members/me/points"):
+        assert (await api.get(path, "m-1")).status_code == 200
     span = {"from": "2026-01-10", "to": "2026-03-10"}
     for granularity, group in combinations(("hour", "day", "week", "month"), ("none", "product", "category")):
         answer = await api.get("/statistics/sales", granularity=granularity, group_by=group, **span)
