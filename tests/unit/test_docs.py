@@ -1,14 +1,18 @@
 """What the documentation says is checked against the code that it is about."""
 
+import json
 import re
 import types
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from command import bootstrap  # noqa: F401  (imports every context, and so every refusal)
+from command.data_platform.service import PaidOrder
 from command.edge import slug_of
 from command.errors import CommandRefused, InvalidCommand, RuleBroken
+from command.shipping.service import AddressChange
 from events.ordering import Line, OrderPaid
 from runtime.settings import Settings
 from tests.unit.views.given import given
@@ -51,6 +55,14 @@ def test_the_view_of_the_how_to_works_as_written() -> None:
     lines = (_line("pen", 2), _line("ink", 1), _line("pen", 3))
     paid = OrderPaid(payment_id="p", member_id="m", amount=6, points=0, lines=lines)
     given(module.view, paid).then("pen", units=5, revenue=5)
+
+
+@pytest.mark.parametrize("told", [AddressChange, PaidOrder])
+def test_what_others_are_told_is_documented_field_by_field(told: type[msgspec.Struct]) -> None:
+    page = (DOCS / "how-to" / "tell-other-services.md").read_text()
+    [example] = re.findall(rf"```json {told.__name__}\n(.*?)```", page, re.DOTALL)
+    assert json.loads(msgspec.json.encode(msgspec.json.decode(example, type=told))) == json.loads(example)
+    assert list(json.loads(example)) == [field.encode_name for field in msgspec.structs.fields(told)]
 
 
 @pytest.mark.parametrize("file", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda file: file.name)
