@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from command.mail.letter import Letter, as_bytes, composed
+from command.mail.letter import Letter, as_bytes, composed, sender_of
 from command.mail.mailer import Mailer
 from events.reaction import NotNow
 
@@ -13,7 +13,7 @@ class FileMailer(Mailer):
     """Writes into one folder. A file is there whole or not at all, and a repeat replaces it."""
 
     def __init__(self, folder: Path, sender: str) -> None:
-        self._folder, self._sender = folder, sender
+        self._folder, self._sender = folder, sender_of(sender)
 
     async def send(self, letter: Letter) -> None:
         """Raises `NotNow` while the disk cannot take it, `Undeliverable`."""

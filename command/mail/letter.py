@@ -13,6 +13,7 @@ from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 
 from runtime.clock import now
+from runtime.errors import SettingsError
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE)
 _LONGEST_NAME = 100
@@ -33,14 +34,14 @@ class Letter:
     text: str
 
 
-def composed(letter: Letter, sender: str) -> EmailMessage:
-    """The message; ``sender`` as in ``Shop <shop@example.com>``. Raises `Undeliverable`."""
+def composed(letter: Letter, sender: Address) -> EmailMessage:
+    """The message. Raises `Undeliverable`."""
     message = EmailMessage(policy=SMTP)
-    message["From"] = sender_address(sender)
+    message["From"] = sender
     message["To"] = _address(_one_line(letter.to_name)[:_LONGEST_NAME], letter.to_address)
     message["Subject"] = _one_line(letter.subject)
     message["Date"] = format_datetime(now())
-    message["Message-ID"] = f"<{letter.name}@{sender_address(sender).domain}>"
+    message["Message-ID"] = f"<{letter.name}@{sender.domain}>"
     # RFC 3834: holiday notices are not sent in answer.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(letter.text, charset="utf-8")
@@ -58,10 +59,13 @@ def recipient_of(message: EmailMessage) -> str:
     return address
 
 
-def sender_address(sender: str) -> Address:
-    """Raises `Undeliverable` where it is none."""
-    name, address = parseaddr(sender)
-    return _address(name, address)
+def sender_of(mail_from: str) -> Address:
+    """Of ``Shop <shop@example.com>``. Raises `SettingsError`: a shop's own mistake must not look like a stranger's."""
+    name, address = parseaddr(mail_from)
+    try:
+        return _address(name, address)
+    except Undeliverable:
+        raise SettingsError(f"READSIDE_MAIL_FROM: {mail_from!r} is no address such as shop@example.com") from None
 
 
 def _address(name: str, address: str) -> Address:

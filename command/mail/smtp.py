@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from command.mail.letter import Letter, Undeliverable, composed, recipient_of, sender_address
+from command.mail.letter import Letter, Undeliverable, composed, recipient_of, sender_of
 from command.mail.mailer import Mailer
 from runtime.outside_http import OutsideError
 
@@ -55,7 +55,7 @@ class SmtpMailer(Mailer):
     """One connection per mail: they are few, and a connection that is kept is one that may have died."""
 
     def __init__(self, url: str, sender: str, *, tls: ssl.SSLContext | None = None) -> None:
-        self._server, self._sender, self._tls = SmtpServer.of(url), sender, tls
+        self._server, self._sender, self._tls = SmtpServer.of(url), sender_of(sender), tls
 
     async def send(self, letter: Letter) -> None:
         """Raises `Undeliverable`, else whatever the connection or the server said."""
@@ -65,7 +65,7 @@ class SmtpMailer(Mailer):
                 await aiosmtplib.send(
                     message,
                     # Said here: nothing in a header can name another recipient.
-                    sender=sender_address(self._sender).addr_spec,
+                    sender=self._sender.addr_spec,
                     recipients=[recipient_of(message)],
                     hostname=server.host,
                     port=server.port,

@@ -7,6 +7,7 @@ bytes at a time, so that SIGKILL mostly hits in the middle of a line.
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from tests.unit.views.given import an_envelope
 
 AT_ONCE = 20
 _BYTES = 37
+_SECONDS = 0.0002
 
 
 class Told(msgspec.Struct):
@@ -29,7 +31,12 @@ class Told(msgspec.Struct):
 def write_in_small_pieces() -> None:
     """As a slow disk does with a large write."""
     write = os.write
-    os.write = lambda descriptor, told: write(descriptor, memoryview(told)[:_BYTES])
+
+    def slow(descriptor: int, told: bytes) -> int:
+        time.sleep(_SECONDS)
+        return write(descriptor, told[:_BYTES])
+
+    os.write = slow  # type: ignore[assignment]
 
 
 async def main(file: str, first: str, last: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SEED = 20_270_412
 EVENTS = 60_000
-ROUNDS = 15
+ROUNDS = 10
 READY_SECONDS = 60
 
 

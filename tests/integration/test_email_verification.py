@@ -143,6 +143,16 @@ async def test_a_token_that_is_unknown_used_or_expired_is_refused_alike(shop: Sh
     assert len({one.json()["detail"] for one in (unknown, expired, used)}) == 1
 
 
+async def test_once_a_token_is_used_its_members_others_are_too_whatever_becomes_of_the_member(
+    shop: Shop, ann: str, token: str, ports: Ports, postbox: Postbox
+) -> None:
+    await answer(verification_mail, told(REGISTERED, ann), ports)
+    await verify(shop, token)
+    await shop.rows("UPDATE members SET email_verified = false")
+
+    assert {problem(await verify(shop, one)) for one in postbox.tokens} == {(422, "unknown-verification-token")}
+
+
 async def test_the_same_call_sent_again_under_its_key_is_answered_alike(shop: Shop, ann: str, token: str) -> None:
     first, again = [await verify(shop, token, **{"Idempotency-Key": "k"}) for _ in range(2)]
 
@@ -214,8 +224,9 @@ async def test_a_mail_that_takes_many_attempts_counts_as_one(ann: str, ports: Po
     envelope: Envelope = told(REGISTERED, ann)
     for _ in range(MOST_MAILS + 2):
         await answer(verification_mail, envelope, ports)
+    await answer(verification_mail, told(EmailVerificationRequested(email="ann@example.com"), ann, version=2), ports)
 
-    assert len(postbox.letters) == MOST_MAILS + 2
+    assert len(postbox.letters) == MOST_MAILS + 3
 
 
 async def test_who_asks_again_and_again_is_told_to_wait(shop: Shop, ann: str) -> None:

@@ -1,15 +1,19 @@
 """What the documentation says is checked against the code that it is about."""
 
+import json
 import re
 import sys
 import types
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from command import contexts
+from command.data_platform.service import PaidOrder
 from command.edge import slug_of
 from command.errors import CommandRefused, InvalidCommand, NotAllowed, RuleBroken
+from command.shipping.service import AddressChange
 from runtime.settings import Settings
 from tests.how_to import FOLLOWED, ROOT, Step, steps
 
@@ -60,6 +64,14 @@ def test_what_the_how_to_pages_quote_is_what_stands_there(step: Step) -> None:
     if step.verb == "new":
         assert file == f"{step.code}\n"
     assert [piece for piece in step.pieces if piece not in file] == []
+
+
+@pytest.mark.parametrize("told", [AddressChange, PaidOrder])
+def test_what_others_are_told_is_documented_field_by_field(told: type[msgspec.Struct]) -> None:
+    page = (DOCS / "how-to" / "tell-other-services.md").read_text()
+    [example] = re.findall(rf"```json {told.__name__}\n(.*?)```", page, re.DOTALL)
+    assert json.loads(msgspec.json.encode(msgspec.json.decode(example, type=told))) == json.loads(example)
+    assert list(json.loads(example)) == [field.encode_name for field in msgspec.structs.fields(told)]
 
 
 @pytest.mark.parametrize("file", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda file: file.name)

@@ -104,7 +104,7 @@ async def test_projections_tell_how_far_each_has_come(api: Api, shop: Shop) -> N
     assert row.pop("health") in {"behind", "stuck"}  # which, is a question of how fast this test runs
     assert row == {
         "name": "member_profile",
-        "version": 2,
+        "version": 1,
         "state": "active",
         "position": 10,
         "head": 17,

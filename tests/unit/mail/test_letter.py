@@ -7,9 +7,10 @@ from email.policy import default
 import pytest
 
 from command.mail import Letter, Undeliverable
-from command.mail.letter import as_bytes, composed, recipient_of
+from command.mail.letter import as_bytes, composed, recipient_of, sender_of
+from runtime.errors import SettingsError
 
-SENDER = "The Shop <shop@example.com>"
+SENDER = sender_of("The Shop <shop@example.com>")
 
 
 def a_letter(**fields: str) -> Letter:
@@ -36,7 +37,7 @@ def test_a_letter_arrives_as_it_was_written() -> None:
 
     assert (message["To"].addresses[0].display_name, message["Subject"]) == ("김철수", "주소 확인")
     assert body(message) == "안녕하세요, 김철수님\n"
-    assert str(message["From"]) == SENDER
+    assert str(message["From"]) == str(SENDER)
     assert message["Message-ID"] == "<event-1@example.com>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Date"].datetime.tzinfo is not None
@@ -92,3 +93,9 @@ def test_an_international_mailbox_survives() -> None:
 
     assert recipient_of(message) == "김@example.com"
     assert "To: Ann <김@example.com>\r\n".encode() in as_bytes(message)
+
+
+@pytest.mark.parametrize("mail_from", ["", "shop", "shop@", "@example.com", "shop@my_host"])
+def test_a_sender_that_is_no_address_is_a_wrong_setting(mail_from: str) -> None:
+    with pytest.raises(SettingsError, match="READSIDE_MAIL_FROM"):
+        sender_of(mail_from)
