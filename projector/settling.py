@@ -87,5 +87,7 @@ def _failed_again(settlement: Settlement, letter: Letter, again: DeadLetter, by:
     }
     if letter["state"] not in OPEN[:1]:
         told["first_failed_at"] = at  # it has only waited until now
-    settlement.letters.append(UpdateOne({"_id": letter["_id"]}, {"$set": told, "$inc": {"attempts": 1, "retries": 1}}))
+    settlement.letters.append(
+        UpdateOne({"_id": letter["_id"]}, {"$set": told, "$inc": {"attempts": again.attempts, "retries": 1}})
+    )
     settlement.history.append(history_entry(letter, "failed again", by=by, at=at, error=again.error))
