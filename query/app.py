@@ -18,6 +18,7 @@ from runtime.http import make_app
 from runtime.listeners import Listeners
 from runtime.mongo import mongo_database
 from runtime.settings import Settings
+from runtime.shortcut import take_shortcuts
 from runtime.tokens import Tokens
 from views import all_views
 
@@ -66,4 +67,5 @@ def create_app(settings: Settings) -> FastAPI:
     install_store_handlers(app)
     for module in (orders, order_stream, statistics, sales_stream, products, members, projections):
         app.include_router(module.router)
+    take_shortcuts(app, orders.router, statistics.router, products.router, members.router)
     return app
