@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pymongo
 from fastapi import FastAPI
 
+from query import members, orders, products, statistics
 from query.edge import install_store_handlers
 from query.follower import Follower
 from query.live import LiveViews
@@ -18,6 +19,7 @@ from runtime.http import make_app
 from runtime.listeners import Listeners
 from runtime.mongo import mongo_database
 from runtime.settings import Settings
+from runtime.shortcut import take_shortcuts
 from runtime.tokens import Tokens
 from views import all_views
 
@@ -66,4 +68,5 @@ def create_app(settings: Settings) -> FastAPI:
     install_store_handlers(app)
     for router in routers():
         app.include_router(router)
+    take_shortcuts(app, orders.router, statistics.router, products.router, members.router)
     return app

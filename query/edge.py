@@ -113,7 +113,7 @@ def documented_live(description: str, *statuses: int) -> dict[str, Any]:
     return told
 
 
-def live_of(request: Request) -> LiveViews:
+async def live_of(request: Request) -> LiveViews:
     """What this process has for those who listen."""
     live: LiveViews = request.app.state.live
     return live

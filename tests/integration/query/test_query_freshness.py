@@ -85,9 +85,9 @@ async def test_best_sellers_wait_for_the_catalog_too(api: Api, filled: Shop) -> 
 
 async def test_a_wait_ends_when_another_instance_that_has_seen_it_is_served(api: Api, filled: Shop) -> None:
     asked = asyncio.create_task(api.get("/orders/o-1", headers=token(100) | WAIT))
-    await filled.database["order_detail.v2"].insert_one({"_id": "o-1", "version": 7, "orderer": {"member_id": "x"}})
-    await filled.advance("order_detail", 12, "101:101:", instance="order_detail.v2")
-    await filled.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v2"}})
+    await filled.database["order_detail.v9"].insert_one({"_id": "o-1", "version": 7, "orderer": {"member_id": "x"}})
+    await filled.advance("order_detail", 12, "101:101:", instance="order_detail.v9")
+    await filled.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v9"}})
     assert (await asked).json()["version"] == 7
 
 
