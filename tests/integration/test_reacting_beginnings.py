@@ -12,8 +12,10 @@ from command.background import reactions
 from command.migrations import migrate
 from eventstore import Sequencer
 from eventstore.beginnings import note_reactions
+from projector.reacting import runner as runner_module
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.integration.projecting import until
 from tests.integration.reacting import Outside, a_reaction, a_stock, kept, quick, reacting
 
 
@@ -109,6 +111,28 @@ async def test_a_reaction_that_nobody_noted_begins_where_the_first_projector_fin
             calls = await stock.adjust("a")
             await outside.did(*calls)
     assert outside.begun == calls
+
+
+async def test_where_mongodb_was_thrown_away_what_was_done_is_not_done_again(
+    postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_REMEMBER_EVERY_SECONDS", 0.1)
+    outside = Outside()
+    async with a_stock(postgres_url, "ship") as stock, kept(settings) as mongo:
+        async with reacting(quick(settings), a_reaction(outside)):
+            past = await stock.adjust("a", "b")
+            await mongo.reached(2)
+
+            async def is_remembered() -> bool:
+                return (await _beginnings(postgres_url))["ship"] == 2
+
+            await until(is_remembered, "Postgres to know as well")
+        await mongo.database.client.drop_database(settings.mongo_database)
+        calls = await stock.adjust("a")
+        async with reacting(quick(settings), a_reaction(outside)):
+            await outside.did(*calls)
+            await mongo.reached(3)
+    assert outside.begun == [*past, *calls]
 
 
 async def test_what_commits_after_the_note_is_behind_it_however_the_sequencer_runs_meanwhile(
