@@ -1,4 +1,4 @@
-# One image for every process: `command-api`, `query-api`, `projector`, `migrate`.
+# One image for every process: `command-api`, `query-api`, `projector`, `payment-simulator`, `migrate`.
 FROM python:3.13-slim AS build
 
 WORKDIR /readside
@@ -15,11 +15,11 @@ RUN uv pip install --no-cache --compile-bytecode --no-deps --build-constraints r
 FROM python:3.13-slim
 
 RUN useradd --system --no-create-home --uid 10001 readside \
-    && install --directory --owner=readside /archive # a volume takes its owner from here
+    && install --directory --owner=readside /archive /data # a volume takes its owner from here
 COPY --from=build /readside/.venv /readside/.venv
 WORKDIR /readside
 ENV PATH=/readside/.venv/bin:$PATH READSIDE_HOST=0.0.0.0 READSIDE_LOG_FORMAT=json PYTHONUNBUFFERED=1
 USER readside
-EXPOSE 8001 8002 8003
+EXPOSE 8001 8002 8003 8005
 ENTRYPOINT ["readside"]
 CMD ["--help"]

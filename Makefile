@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help install run test check format bench torture lock clean
+.PHONY: help install run test check format bench torture lock docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(ROOT)/Makefile
@@ -50,6 +50,9 @@ torture: install ## Trade under faults and judge: make torture SECONDS=600 SEED=
 lock: install ## Pin anew what pyproject.toml asks for (hashes, no index URLs)
 	@cd $(ROOT) && echo uv | $(BIN)/uv $(LOCK) - -o requirements-uv.lock
 	@cd $(ROOT) && $(BIN)/uv $(LOCK) --group dev pyproject.toml -o requirements.lock
+
+docs: install ## Write docs/events.md from the code
+	@cd $(ROOT) && $(BIN)/python -m readside.event_catalog
 
 clean: ## Remove .venv and caches (never the data directory)
 	rm -rf $(VENV) $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache $(ROOT)/.pytest_cache $(ROOT)/.hypothesis

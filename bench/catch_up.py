@@ -15,12 +15,13 @@ import psutil
 from pymongo import MongoClient
 
 from bench.projectors import running_projector
+from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, PRODUCT_CATALOG, SALES_STATISTICS
 
 PAIRS = {
-    "orders": "order_detail.v1",
-    "products": "product_catalog.v1",
-    "members": "member_profile.v1",
-    "statistics": "sales_statistics.v1",
+    "orders": ORDER_DETAIL,
+    "products": PRODUCT_CATALOG,
+    "members": MEMBER_PROFILE,
+    "statistics": SALES_STATISTICS,
 }
 
 

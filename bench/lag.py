@@ -22,8 +22,9 @@ from runtime.clock import now
 from runtime.consistency import Snapshot
 from runtime.ids import new_id
 from runtime.postgres import make_engine
+from tests.instances import ORDER_DETAIL
 
-VIEW = "order_detail.v1"
+VIEW = ORDER_DETAIL
 
 
 async def measure(urls: tuple[str, str], database: str, rate: int, seconds: int) -> dict[str, Any]:

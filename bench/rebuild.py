@@ -14,6 +14,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from bench.projectors import running_projector
 from projector.bulk import workers
 from projector.registry import Registry
+from tests.instances import instance
 from views import all_views
 
 _ALONE = "import projector.bulk; projector.bulk.WORTH_IT = 10**12"
@@ -40,7 +41,7 @@ async def _seconds(urls: tuple[str, str], database: str, head: int, first: str) 
     views, registry = client[database], Registry(client[database])
     try:
         with running_projector(urls, database, first=first):
-            await _reached(views, {f"{view}.v1" for view in all_views()}, head)
+            await _reached(views, {instance(view) for view in all_views()}, head)
             taken = {}
             for view in _VIEWS:
                 started = time.perf_counter()

@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = make_app(
         "Readside command API",
-        "The write side: members, catalog, ordering, and the event log to pull from.",
+        "The write side: members, catalog, ordering, posts, and the event log to pull from.",
         lifespan=lifespan,
         checks={"Postgres": postgres_answers},
         cors_origins=settings.allowed_origins,

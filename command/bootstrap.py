@@ -5,8 +5,10 @@ from typing import Any
 
 from command import contexts
 from command.catalog import service as catalog
+from command.coupons import service as coupons
 from command.members.storage import Members
 from command.ordering import service as ordering
+from command.posts import service as posts
 from command.unit_of_work import Handlers, UnitOfWork
 
 
@@ -24,9 +26,15 @@ def neighbours() -> Mapping[type[Any], Any]:
     async def member_name(uow: UnitOfWork, member_id: str) -> str | None:
         return await uow.repository(Members).name_of(member_id)
 
+    async def product_name(uow: UnitOfWork, product_id: str) -> str | None:
+        found = await catalog.products_now(uow, [product_id])
+        return found[product_id].name if product_id in found else None
+
     return {
         ordering.Neighbours: ordering.Neighbours(
             products_now=catalog.products_now,  # type: ignore[arg-type]  # dict is invariant
             member_name=member_name,
+            coupon_quote=coupons.quote,
         ),
+        posts.Neighbours: posts.Neighbours(product_name=product_name, member_name=member_name),
     }

@@ -1,9 +1,10 @@
 """Which bounded contexts there are, and what each brings: found by itself, so that no list can lack one.
 
-A context is a folder of `command` with a ``model`` in it. It may bring ``routes`` (HTTP), ``handlers`` (what it does in
-the transactions of others), ``reactions`` (what it does outside, from the log) and ``jobs`` (what is due by the clock).
-They are taken in the order of their names; so before-commit handlers of one event run in that order too, and those of
-one context in the order in which it enters them.
+A context is a folder of `command`. It may bring ``routes`` (HTTP), ``handlers`` (what it does in the transactions of
+others), ``reactions`` (what it does outside, from the log), ``jobs`` (what is due by the clock) and ``ports`` (what its
+reactions and jobs work with). One that only tells others what happened has no aggregate, and so no ``model``. They are
+taken in the order of their names; so before-commit handlers of one event run in that order too, and those of one
+context in the order in which it enters them.
 """
 
 import pkgutil
@@ -18,9 +19,8 @@ import command
 
 @cache
 def names() -> tuple[str, ...]:
-    """The contexts, by name."""
-    folders = (found.name for found in pkgutil.iter_modules(command.__path__) if found.ispkg)
-    return tuple(sorted(name for name in folders if find_spec(f"command.{name}.model")))
+    """The contexts, by name, and whatever else has a folder: it brings nothing."""
+    return tuple(sorted(found.name for found in pkgutil.iter_modules(command.__path__) if found.ispkg))
 
 
 def brought(what: str) -> Iterator[ModuleType]:

@@ -59,14 +59,17 @@ def command(
     *,
     rules: str = "",
     invalid: str = "",
+    forbidden: str = "",
     makes: bool = False,
+    of_another: bool = False,
     token: bool = True,
     limited: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments for the decorator of a command's route.
 
-    ``rules`` and ``invalid`` list the slugs of 409 and 422 that are this command's own; ``makes``: it makes something
-    new; ``token``: it needs one; ``limited``: it may come too often.
+    ``rules``, ``invalid`` and ``forbidden`` list the slugs of 409, 422 and 403 that are this command's own; ``makes``:
+    it makes something new, ``of_another``: out of something that is there; ``token``: it needs one; ``limited``: it may
+    come too often.
     """
     told: dict[int, str] = {
         409: ", ".join(
@@ -80,8 +83,12 @@ def command(
         503: "`unavailable`: the database does not answer; see `Retry-After`",
     }
     if token:
-        told |= {401: "`unauthorized`: no valid token", 403: "`forbidden`: the token lacks the scope"}
-    if not makes:
+        lacks_scope = "`forbidden`: the token lacks the scope"
+        told |= {
+            401: "`unauthorized`: no valid token",
+            403: ", ".join(part for part in (lacks_scope, forbidden) if part),
+        }
+    if not makes or of_another:
         told[404] = "`not-found`: does not exist, or is not yours to see"
     if limited:
         told[429] = "`too-many-requests`: see `Retry-After`"

@@ -17,7 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
 
 from command.aggregate import Aggregate
-from command.errors import CommandRefused, ConcurrentUpdate, InvalidCommand, NotFound, RuleBroken, StaleVersion
+from command.errors import (
+    CommandRefused,
+    ConcurrentUpdate,
+    InvalidCommand,
+    NotAllowed,
+    NotFound,
+    RuleBroken,
+    StaleVersion,
+)
 from command.idempotency import ANONYMOUS, IdempotencyKeys, KeyedRequest, StoredAnswer
 from command.outages import DATABASE_ERRORS, is_lost_race, is_not_now
 from command.preconditions import expected_of
@@ -37,6 +45,7 @@ A = TypeVar("A", bound=Aggregate)
 N = TypeVar("N")
 
 STATUS_OF_REFUSAL: Mapping[type[CommandRefused], int] = {
+    NotAllowed: 403,
     NotFound: 404,
     RuleBroken: 409,
     ConcurrentUpdate: 409,

@@ -18,6 +18,10 @@ class NotFound(CommandRefused):
     """There is no such {what}."""
 
 
+class NotAllowed(CommandRefused):
+    """This is for somebody else to do."""
+
+
 class RuleBroken(CommandRefused):
     """A rule of the business forbids this now."""
 

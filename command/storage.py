@@ -29,6 +29,11 @@ class AggregateRepository(Generic[A]):
         """Take in a new aggregate, to be inserted."""
         self._touched[aggregate.id] = aggregate
 
+    def loaded(self, aggregate: A) -> A:
+        """Take in what a look found; where it was loaded or added before, that one: a second look must not lose what
+        was changed since the first."""
+        return self._touched.setdefault(aggregate.id, aggregate)
+
     def touched(self) -> Sequence[A]:
         """Aggregates that were loaded or added, in that order."""
         return list(self._touched.values())

@@ -52,7 +52,11 @@ class Handlers:
 
     def of(self, event: DomainEvent) -> Sequence[Handler]:
         """Who wants to know; for most events nobody."""
-        return self._by_type.get(type(event), ())
+        return self.of_type(type(event))
+
+    def of_type(self, event_type: type[DomainEvent]) -> Sequence[Handler]:
+        """Who wants to know of such events, in the order in which they run."""
+        return self._by_type.get(event_type, ())
 
 
 class CausationTooDeepError(RuntimeError):

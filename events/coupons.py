@@ -17,7 +17,10 @@ Kind = Literal["percent", "amount"]
 
 @published("coupon")
 class CouponDefined(DomainEvent, frozen=True, kw_only=True):
-    """Staff defined a coupon; its id is its code. ``value``: percent, or an amount. No limit: as many as are asked."""
+    """Staff defined a coupon; its id is its code. ``value``: percent, or an amount. No limit: as many as are asked.
+
+    ``is_claimable``: members may claim one for themselves; otherwise staff issue them.
+    """
 
     name: str
     kind: Kind
@@ -28,6 +31,7 @@ class CouponDefined(DomainEvent, frozen=True, kw_only=True):
     valid_until: datetime
     total_limit: Positive | None
     per_member_limit: Positive | None
+    is_claimable: bool
 
 
 @published("issued_coupon")
@@ -57,7 +61,7 @@ class CouponUsed(DomainEvent, frozen=True, kw_only=True):
 
 @published("issued_coupon")
 class CouponReturned(DomainEvent, frozen=True, kw_only=True):
-    """The order was canceled, or its payment declined: the member may use it again, for another order too."""
+    """The member may use it again, for another order too. ``cause``: ``order-canceled`` or ``payment-declined``."""
 
     coupon_code: str
     member_id: str

@@ -17,6 +17,13 @@ class MemberPasswordChanged(DomainEvent, frozen=True, kw_only=True):
 
 
 @published("member")
+class EmailVerificationRequested(DomainEvent, frozen=True, kw_only=True):
+    """The member asked for another mail to confirm their address with."""
+
+    email: str
+
+
+@published("member")
 class MemberEmailVerified(DomainEvent, frozen=True, kw_only=True):
     """Whoever reads mail at this address is the member."""
 

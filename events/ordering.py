@@ -85,7 +85,8 @@ class PaymentRequested(DomainEvent, frozen=True, kw_only=True):
 
     ``amount`` is asked of the card, ``points`` of the member's account. ``card_token`` is the gateway's name for the
     card: worth nothing without the shop's own credentials. ``method`` ``recorded`` tells of a payment that was settled
-    outside of this shop: its `OrderPaid` follows at once, and nobody asks a gateway for it.
+    outside of this shop: its `OrderPaid` follows at once, and nobody asks a gateway for it. ``coupon`` is the order's;
+    where a declined payment had given it back, it is used again.
     """
 
     schema_version: ClassVar[int] = 2
@@ -97,6 +98,7 @@ class PaymentRequested(DomainEvent, frozen=True, kw_only=True):
     currency: str
     points: Minor = 0
     card_token: str | None = None
+    coupon: AppliedCoupon | None = None
 
 
 @published("order")
@@ -115,7 +117,7 @@ class PaymentDeclined(DomainEvent, frozen=True, kw_only=True):
     """The payment was refused, and whatever it had taken is given back; the order can be paid again.
 
     ``code`` is for programs (``card-declined``, ``insufficient-points``, ``gateway-unavailable``, ``expired``, …),
-    ``reason`` for people.
+    ``reason`` for people. ``coupon`` is the order's, if it has one.
     """
 
     schema_version: ClassVar[int] = 2
@@ -123,6 +125,7 @@ class PaymentDeclined(DomainEvent, frozen=True, kw_only=True):
     payment_id: str
     reason: str
     code: str = "card-declined"
+    coupon: AppliedCoupon | None = None
 
 
 @published("order")
@@ -155,7 +158,7 @@ class OrderCanceled(DomainEvent, frozen=True, kw_only=True):
     """The order was called off; its stock is free again. ``refund_amount`` is what had been paid, else 0.
 
     ``payment_id`` is that of the payment to be refunded by this shop; none where there is none, or where the payment
-    was settled elsewhere.
+    was settled elsewhere. ``coupon`` is the order's, if it has one.
     """
 
     schema_version: ClassVar[int] = 2
@@ -167,6 +170,7 @@ class OrderCanceled(DomainEvent, frozen=True, kw_only=True):
     was_paid: bool
     refund_amount: Minor
     lines: tuple[Line, ...]
+    coupon: AppliedCoupon | None = None
 
 
 @published("order")
@@ -231,14 +235,14 @@ def _without_coupon(fields: dict[str, Any]) -> dict[str, Any]:
 
 @upcaster("PaymentRequested", 1, shape=PaymentRequestedV1)
 def _settled_at_once(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"member_id": "", "currency": "", "card_token": None}
+    return fields | {"member_id": "", "currency": "", "card_token": None, "coupon": None}
 
 
 @upcaster("PaymentDeclined", 1, shape=PaymentDeclinedV1)
 def _declined_by_the_card(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"code": "card-declined"}
+    return fields | {"code": "card-declined", "coupon": None}
 
 
 @upcaster("OrderCanceled", 1, shape=OrderCanceledV1)
 def _nothing_to_refund(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"payment_id": None}
+    return fields | {"payment_id": None, "coupon": None}

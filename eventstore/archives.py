@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from events.values import Value
+from eventstore.share import EVERY, Share
 from eventstore.stored import Conditions, StoredEvent
 from runtime.errors import ReadsideError
 
@@ -81,16 +82,16 @@ class Archives:
         return self.manifest
 
     async def read(
-        self, manifest: Manifest, after: int, until: int, limit: int, conditions: Conditions
+        self, manifest: Manifest, after: int, until: int, limit: int, conditions: Conditions, share: Share = EVERY
     ) -> list[StoredEvent]:
-        """At most ``limit`` archived events above ``after`` and up to ``until``, in order."""
+        """At most ``limit`` archived events of a share, above ``after`` and up to ``until``, in order."""
         found: list[StoredEvent] = []
         for segment in manifest.segments:
             if segment.first > until or len(found) == limit:
                 break
             if segment.last > after:
                 missing = limit - len(found)
-                found += await self._in_thread(segment, _reading(after, until, missing, conditions))
+                found += await self._in_thread(segment, _reading(after, until, missing, conditions, share))
         return found
 
     async def newest_snapshot(self, manifest: Manifest, position: int) -> str | None:
@@ -132,6 +133,6 @@ class Archives:
 
 
 def _reading(
-    after: int, until: int, limit: int, conditions: Conditions
+    after: int, until: int, limit: int, conditions: Conditions, share: Share
 ) -> "Callable[[ArchiveFile], list[StoredEvent]]":
-    return lambda file: file.read(after, until, limit, conditions)
+    return lambda file: file.read(after, until, limit, conditions, share)

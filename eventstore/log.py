@@ -16,6 +16,7 @@ import asyncpg
 
 from eventstore.archives import Archives, ArchiveUnavailable
 from eventstore.head import HEAD
+from eventstore.share import EVERY, Share
 from eventstore.stored import COLUMNS, Conditions, Filter, StoredEvent
 from runtime import postgres
 
@@ -81,18 +82,20 @@ class EventLog:
         """
         return await self._read(after, until, limit, only.conditions() if only is not None else {})
 
-    async def of_types(self, types: Sequence[str], after: int, until: int, limit: int) -> Sequence[StoredEvent]:
-        """At most ``limit`` events of these types, above ``after`` and up to ``until``, in order.
+    async def of_types(
+        self, types: Sequence[str], after: int, until: int, limit: int, share: Share = EVERY
+    ) -> Sequence[StoredEvent]:
+        """At most ``limit`` of a share's events of these types, above ``after`` and up to ``until``, in order.
 
         Raises `ArchiveUnavailable`.
         """
         if len(types) == 1:
-            return await self._read(after, until, limit, {"event_type": types})
+            return await self._read(after, until, limit, {"event_type": types}, share)
         # Stretch by stretch: no index has several types in the order of the log, and up to a distant end the server
         # would sort all that is left, for every batch of it.
         while after < until:
             end = min(until, after + max(limit, _STRETCH))
-            if found := await self._read(after, end, limit, {"event_type": types}):
+            if found := await self._read(after, end, limit, {"event_type": types}, share):
                 return found
             after = end
         return ()
@@ -124,11 +127,13 @@ class EventLog:
         found: str = await self._pool.fetchval("SELECT id::text FROM deployment")
         return found
 
-    async def _read(self, after: int, until: int, limit: int, conditions: Conditions) -> Sequence[StoredEvent]:
+    async def _read(
+        self, after: int, until: int, limit: int, conditions: Conditions, share: Share = EVERY
+    ) -> Sequence[StoredEvent]:
         known = self._archives.manifest
         while True:
             try:
-                archived = await self._archives.read(known, after, until, limit, conditions)
+                archived = await self._archives.read(known, after, until, limit, conditions, share)
             except ArchiveUnavailable:
                 read_by, known = known, await self._archives.look(self._pool)
                 if known.generation == read_by.generation:
@@ -136,7 +141,7 @@ class EventLog:
                 continue  # it has been restored, or archived anew, meanwhile
             if len(archived) == limit or until <= known.border:
                 return archived
-            statement, values = _live(conditions, max(after, known.border), until, limit - len(archived))
+            statement, values = _live(conditions, max(after, known.border), until, limit - len(archived), share)
             rows = await self._pool.fetch(statement, *values, known.generation)
             # Rows prove that the generation was the one we know. None may mean that it is another one.
             read_by = known
@@ -147,7 +152,7 @@ class EventLog:
                 return [*archived, *live] if archived else live
 
 
-def _live(conditions: Conditions, after: int, until: int, limit: int) -> tuple[str, list[Any]]:
+def _live(conditions: Conditions, after: int, until: int, limit: int, share: Share = EVERY) -> tuple[str, list[Any]]:
     values: list[Any] = [after, limit]
 
     def parameter(value: object) -> str:
@@ -163,6 +168,8 @@ def _live(conditions: Conditions, after: int, until: int, limit: int) -> tuple[s
         else:
             # No plain column, so that its index is not used: that would give them in another order, to be sorted.
             where.append(f"{column} || '' = ANY ({parameter(wanted)})")
+    if share != EVERY:
+        where.append(share.condition())
     where.append(f"(SELECT generation FROM event_archive_state) = ${len(values) + 1}")  # noqa: S608 (no values in it)
     text = f"SELECT {_SELECTED} FROM event_log WHERE {' AND '.join(where)} ORDER BY position LIMIT $2"  # noqa: S608
     return text, values

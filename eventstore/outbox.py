@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.envelope import DomainEvent, aggregate_type_of
 from runtime.ids import new_id
 
+if TYPE_CHECKING:  # takes a while to import, and readers of the log append nothing
+    from sqlalchemy import TextClause
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 # ORDER BY makes the ids follow the order of the events; a bare unnest promises no order to the identity column.
-_APPEND = text(
-    """
+_APPEND = """
     INSERT INTO outbox (event_id, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version,
                         occurred_at, correlation_id, causation_id, traceparent, payload)
     SELECT event_id, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version,
@@ -26,7 +29,6 @@ _APPEND = text(
      ORDER BY ordinality
     RETURNING CAST(transaction_id AS text)
     """
-)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,7 +42,7 @@ class PendingEvent(msgspec.Struct, frozen=True):
 
 
 async def append(
-    connection: AsyncConnection,
+    connection: "AsyncConnection",
     events: Sequence[PendingEvent],
     *,
     correlation_id: str | None = None,
@@ -52,7 +54,7 @@ async def append(
     Returns the id of that transaction, which is what a consistency token is made of.
     """
     rows = await connection.execute(
-        _APPEND,
+        _statement(),
         {
             "event_id": [new_id() for _ in events],
             "event_type": [type(e.event).__name__ for e in events],
@@ -68,3 +70,10 @@ async def append(
         },
     )
     return int(rows.scalars().all()[0])
+
+
+@cache
+def _statement() -> "TextClause":
+    from sqlalchemy import text
+
+    return text(_APPEND)

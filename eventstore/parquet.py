@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventstore.archives import ArchiveUnavailable, Segment
+from eventstore.share import EVERY, Share
 from eventstore.stored import COLUMNS, Conditions, StoredEvent
 
 SCHEMA_VERSION = 1
@@ -89,8 +90,10 @@ class ArchiveFile:
         except OSError as error:
             raise self._as_unavailable(error) from None
 
-    def read(self, after: int, until: int, limit: int, conditions: Conditions) -> list[StoredEvent]:
-        """At most ``limit`` events above ``after``, up to ``until``, in order."""
+    def read(
+        self, after: int, until: int, limit: int, conditions: Conditions, share: Share = EVERY
+    ) -> list[StoredEvent]:
+        """At most ``limit`` events of a share, above ``after``, up to ``until``, in order."""
         self.check()
         found: list[StoredEvent] = []
         try:
@@ -98,7 +101,8 @@ class ArchiveFile:
                 if first > until or len(found) == limit:
                     break
                 if last > after and self._may_hold(number, conditions):
-                    found += _events(self._group(number), first, after, until, conditions, limit - len(found))
+                    missing = limit - len(found)
+                    found += _events(self._group(number), first, after, until, missing, conditions, share)
         except (OSError, pa.ArrowException) as error:
             raise self._as_unavailable(error) from None
         return found
@@ -153,13 +157,17 @@ class ArchiveFile:
         return ArchiveUnavailable(self._path, f"cannot be read ({str(error).splitlines()[0][:200]})")
 
 
-def _events(group: Any, first: int, after: int, until: int, conditions: Conditions, limit: int) -> list[StoredEvent]:
+def _events(
+    group: Any, first: int, after: int, until: int, limit: int, conditions: Conditions, share: Share
+) -> list[StoredEvent]:
     start = max(0, after + 1 - first)
     rows = group.slice(start, max(0, until - first + 1 - start))
-    if not conditions:
+    if not conditions and share == EVERY:
         rows = rows.slice(0, limit)
     for name, wanted in conditions.items():
         rows = rows.filter(pc.is_in(rows.column(name), pa.array(wanted, pa.string())))
+    if share != EVERY:
+        rows = rows.filter(pa.array([share.holds(one) for one in rows.column("aggregate_id").to_pylist()], pa.bool_()))
     columns = [column.to_pylist() for column in rows.slice(0, limit).columns]
     return [StoredEvent(*row) for row in zip(*columns, strict=True)]
 

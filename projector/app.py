@@ -12,14 +12,21 @@ from projector.daemon import Daemon
 from projector.dead_letter_routes import install_dead_letters
 from projector.edge import Operator, refusals
 from projector.operations import ProjectionList
+from projector.reacting import routes
+from projector.reacting.engine import MakeBackground
 from runtime.http import make_app
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 
 
-def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAPI:
-    """The application; the daemon runs as long as it does. Raises `SettingsError`."""
-    daemon = Daemon(settings, reconcile)
+def create_app(
+    settings: Settings, reconcile: Reconcile | None = None, background: MakeBackground | None = None
+) -> FastAPI:
+    """The application; the daemon runs as long as it does. Raises `SettingsError`.
+
+    ``background`` makes the reactions and jobs that it is to run; they belong to the write side.
+    """
+    daemon = Daemon(settings, reconcile, background)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -35,6 +42,7 @@ def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAP
             "MongoDB": daemon.mongo_works,
             "scheduler": daemon.scheduler_works,
             "projections": daemon.projections_work,
+            "reactions": daemon.reactions_work,
         },
         cors_origins=settings.allowed_origins,
     )
@@ -42,6 +50,7 @@ def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAP
     install_dead_letters(app, daemon.database, daemon.look_at_dead_letters)
 
     app.state.registry = daemon.registry
+    app.state.reacting = daemon.reacting
 
     @app.get(
         "/projections",
@@ -55,4 +64,5 @@ def create_app(settings: Settings, reconcile: Reconcile | None = None) -> FastAP
         return {"items": [runner.status() for runner in daemon.runners]}
 
     app.include_router(operations.router)
+    app.include_router(routes.router)
     return app

@@ -17,6 +17,8 @@ from projector.audit import Audit, Reconcile
 from projector.feed import PostgresFeed
 from projector.fleet import Fleet
 from projector.heartbeat import Heartbeat
+from projector.reacting import metrics as reaction_metrics
+from projector.reacting.engine import MakeBackground, Reacting
 from projector.registry import Registry
 from projector.runner import Runner
 from projector.sequencing import Sequencing
@@ -37,9 +39,11 @@ class NotReadyError(ReadsideError):
 
 
 class Daemon:
-    """Sequencing and one runner per view, over one feed."""
+    """Sequencing, one runner per view and one per reaction, over one feed."""
 
-    def __init__(self, settings: Settings, reconcile: Reconcile | None = None) -> None:
+    def __init__(
+        self, settings: Settings, reconcile: Reconcile | None = None, background: MakeBackground | None = None
+    ) -> None:
         self._settings = settings
         self._url = postgres_url(settings)
         self._database = mongo_database(settings, "projector")
@@ -58,6 +62,7 @@ class Daemon:
         self._ticked_at = time.monotonic()
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
+        self.reacting = Reacting(self._database, self._feed, settings, background)
         # A connection of its own: the feed never waits for the audit's.
         self._audit_log = EventLog(self._url, "audit", archive_dir=settings.archives, pool_size=1)
         self.audit = Audit(self._database, self._audit_log, settings, lambda: self.runners, reconcile)
@@ -76,13 +81,18 @@ class Daemon:
             await stack.enter_async_context(self._event_log)
             await stack.enter_async_context(self._audit_log)
             stack.push_async_callback(self._sequencer.close)
-            tasks = [supervised(self._sequencing.run), supervised(self._fleet.run)]
+            scheduler = self._schedule()
+
+            async def react() -> None:
+                await self.reacting.run(scheduler)
+
+            tasks = [supervised(work) for work in (self._sequencing.run, self._fleet.run, react)]
             stack.push_async_callback(ended, *tasks)
             stack.push_async_callback(self._end_audit)
-            scheduler = self._schedule()
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
             metrics.STANDINGS.source = self._standings
+            reaction_metrics.STANDINGS.source = self._reaction_standings
             await stack.enter_async_context(listen(self._url, self._sequencing.wake))
             self._sequencing.wake()
             yield
@@ -104,6 +114,9 @@ class Daemon:
 
     def _standings(self) -> list[metrics.Standing]:
         return [runner.standing() for runner in self.runners]
+
+    def _reaction_standings(self) -> list[reaction_metrics.ReactionStanding]:
+        return [runner.standing() for runner in self.reacting.runners]
 
     async def _tick(self) -> None:
         self._ticked_at = time.monotonic()
@@ -152,6 +165,7 @@ class Daemon:
         """An operator wants something of them: do not wait for the next look."""
         for runner in self.runners:
             runner.unparking.wake()
+        self.reacting.wake()
 
     async def postgres_works(self) -> None:
         """Raises `NotReadyError` unless the sequencer ran to its end lately."""
@@ -171,6 +185,11 @@ class Daemon:
         troubled = [f"{runner.name}: {runner.trouble}" for runner in self.runners if runner.trouble]
         if troubled:
             raise NotReadyError("; ".join(troubled))
+
+    async def reactions_work(self) -> None:
+        """Raises `NotReadyError` where our own stores are away. A dead outside is no trouble of the projector's."""
+        if self.reacting.trouble:
+            raise NotReadyError(self.reacting.trouble)
 
     async def mongo_works(self) -> None:
         """Raises what the driver raises."""

@@ -93,6 +93,10 @@ class DeadLetters:
         """Make the indexes, and with them the collections."""
         await self._letters.create_index([("instance", 1), ("aggregate_id", 1), ("position", 1)])
         await self._letters.create_index([("instance", 1), ("documents", 1)])
+        of_reactions = {"sequence": {"$exists": True}}
+        await self._letters.create_index(
+            [("instance", 1), ("sequence", 1), ("position", 1)], partialFilterExpression=of_reactions
+        )
         await self._letters.create_index([("position", 1), ("_id", 1)])
         requested = {"request.at": {"$exists": True}}
         await self._letters.create_index([("instance", 1), ("request.at", 1)], partialFilterExpression=requested)

@@ -173,5 +173,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str
     attempts: int
     state: str
+    sequence: str | None = None
+    """In a reaction: the key of the events that wait for each other. In a view that is the aggregate."""
     documents: tuple[str, ...] = ()
     """Keys of the view's documents that lack this event: they are marked as parked."""

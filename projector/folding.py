@@ -4,7 +4,6 @@ A fold never sees half an event: what it returns for all documents of an event i
 are immutable, so an event that fails leaves no trace.
 """
 
-import traceback
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ import msgspec
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 
 from events.envelope import Envelope
+from projector import letters
 from projector.failures import DeadLetter, FailurePolicy, FoldFailed, Narrowing, Park
 from projector.feed import Undecodable
 from views.kit import AdditiveView, Calendar, Document, Projection, View
@@ -26,8 +26,6 @@ MARK = "_parked"
 """Field of a stored document that lacks events of a parked aggregate."""
 
 _CACHED_DOCUMENTS = 4096
-_LONGEST_ERROR, _LONGEST_TRACEBACK = 2_000, 50_000
-WAITING = "waits behind an earlier event of the same aggregate"
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,25 +147,10 @@ class Folder:
 
     def _parked(self, envelope: Envelope, error: Exception, attempts: int) -> DeadLetter:
         self.parked.add((envelope.aggregate_type, envelope.aggregate_id))
-        return DeadLetter(
-            envelope=envelope,
-            # Bounded: a letter that no document can hold would be a letter that cannot be written.
-            error=f"{type(error).__name__}: {error}"[:_LONGEST_ERROR],
-            traceback="".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
-            attempts=attempts,
-            state="failed",
-            documents=self._marked(envelope),
-        )
+        return letters.failed(envelope, error, attempts, documents=self._marked(envelope))
 
     def _waiting(self, envelope: Envelope) -> DeadLetter:
-        return DeadLetter(
-            envelope=envelope,
-            error=WAITING,
-            traceback="",
-            attempts=0,
-            state="waiting",
-            documents=self._marked(envelope),
-        )
+        return letters.waiting(envelope, documents=self._marked(envelope))
 
     def _marked(self, envelope: Envelope) -> tuple[str, ...]:
         documents = self._documents_of(envelope)

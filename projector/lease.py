@@ -15,7 +15,9 @@ On a crash
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -27,6 +29,7 @@ from runtime.mongo import Database
 LEASES = "leases"
 LEASE_SECONDS = 3.0
 RENEW_SECONDS = 1.0
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 _EXPIRED = {"$lt": ["$expires_at", "$$NOW"]}
 
 
@@ -43,23 +46,23 @@ MACHINE = _machine()
 
 
 class Lease:
-    """One projector's claim on one instance of a view."""
+    """One projector's claim on one instance of a view, or on a reaction."""
 
     def __init__(self, database: Database, instance: str) -> None:
         self._leases = database[LEASES]
-        self._instance = instance
+        self.instance = instance
         self._owner = new_id()
         self.epoch = 0
 
     async def acquire(self) -> bool:
         """Become, or stay, the owner. False while another one is."""
-        await self._leases.update_one({"_id": self._instance}, {"$setOnInsert": {"epoch": 0}}, upsert=True)
-        held = await self._leases.find_one({"_id": self._instance})
+        await self._leases.update_one({"_id": self.instance}, {"$setOnInsert": {"epoch": 0}}, upsert=True)
+        held = await self._leases.find_one({"_id": self.instance})
         free: list[dict[str, Any]] = [{"owner": None}, {"owner": self._owner}, {"$expr": _EXPIRED}]
         if held is not None and _is_gone(held):
             free.append({"owner": held["owner"]})
         found = await self._leases.find_one_and_update(
-            {"_id": self._instance, "$or": free},
+            {"_id": self.instance, "$or": free},
             [
                 {
                     "$set": {
@@ -76,18 +79,25 @@ class Lease:
         self.epoch = found["epoch"] if found else 0
         return found is not None
 
-    async def renew(self) -> bool:
-        """Stay the owner for another while. False if somebody else has become it."""
+    async def renew(self, told: Mapping[str, Any] = EMPTY) -> bool:
+        """Stay the owner for another while. False if somebody else has become it. ``told``: what to say beside it."""
         renewed = await self._leases.update_one(
-            {"_id": self._instance, "owner": self._owner, "epoch": self.epoch},
-            [{"$set": {"expires_at": {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}}}],
+            {"_id": self.instance, "owner": self._owner, "epoch": self.epoch},
+            [
+                {
+                    "$set": {
+                        "expires_at": {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]},
+                        **{field: {"$literal": value} for field, value in told.items()},
+                    }
+                }
+            ],
         )
         return renewed.matched_count == 1
 
     async def release(self) -> None:
         """Let somebody else have it at once."""
         await self._leases.update_one(
-            {"_id": self._instance, "owner": self._owner}, {"$set": {"owner": None, "expires_at": None}}
+            {"_id": self.instance, "owner": self._owner}, {"$set": {"owner": None, "expires_at": None}}
         )
 
 

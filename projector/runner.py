@@ -7,18 +7,17 @@ since is dropped, and the loop begins again from the checkpoint in MongoDB.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from projector import metrics
-from projector.failures import CutOff, FailurePolicy, GuardFailed, Retry, StandBy, is_refusal
+from projector.failures import FailurePolicy, Retry, StandBy, is_refusal
 from projector.feed import Feed
 from projector.folding import Folded, folder_of
-from projector.lease import RENEW_SECONDS, Lease
+from projector.lease import Lease
 from projector.store import Checkpoint, ViewStore
-from projector.supervised import ended, settled
+from projector.supervised import settled
+from projector.tenure import Tenure
 from projector.unparking import Unparking
 from runtime.clock import now
 from runtime.errors import ReadsideError
@@ -28,7 +27,6 @@ log = structlog.get_logger()
 
 STUCK_SECONDS = 10.0
 """An owner that has had events before it for this long, and written none, is stuck: no batch takes a second."""
-_LOOK_SECONDS = 0.25
 
 Build = Callable[[int, int], Awaitable[None]]
 """Brings an instance from nothing to a position, faster than one process can: epoch, position."""
@@ -54,6 +52,7 @@ class Runner:
         """Set while the view is where the log is, or was a moment ago."""
         self._store = store
         self._lease = lease
+        self._tenure = Tenure(lease, feed)
         self._feed = feed
         self._build = build
         self._policy = FailurePolicy(park_after_attempts)
@@ -149,35 +148,11 @@ class Runner:
         await asyncio.sleep(decision.after_seconds)
 
     async def _as_owner(self) -> None:
-        # Whoever cannot reach the events must not keep the projection from those who can.
-        await self._feed.started()
-        while self._feed.is_cut_off:
-            self.state, self._trouble = "waiting", "postgres: the events cannot be reached"
-            await asyncio.sleep(_LOOK_SECONDS)
-        if not await self._lease.acquire():
-            raise GuardFailed
-        working = asyncio.create_task(self._from_checkpoint(), name=f"project {self.instance}")
-        renewing = asyncio.create_task(self._renew(), name=f"renew {self.instance}")
-        try:
-            await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            await (working if working.done() else renewing)
-        except (asyncio.CancelledError, CutOff):
-            await ended(working, renewing)
-            with suppress(PyMongoError):
-                await self._lease.release()
-            raise
-        finally:
-            await ended(working, renewing)
+        await self._tenure.reachable(self._cut_off)
+        await self._tenure.hold(self._from_checkpoint)
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            # While MongoDB is away nobody can take the projection over, and no write gets past its guard anyway.
-            with suppress(PyMongoError):
-                if not await self._lease.renew():
-                    raise GuardFailed
-            if self._feed.is_cut_off:
-                raise CutOff("the events cannot be reached")
+    def _cut_off(self) -> None:
+        self.state, self._trouble = "waiting", "postgres: the events cannot be reached"
 
     async def _from_checkpoint(self) -> None:
         self._folder.forget()
@@ -188,6 +163,7 @@ class Runner:
             await self._build(self._lease.epoch, self._feed.head)
             self._checkpoint = await self._store.prepare(self._lease.epoch)
             await self.unparking.recall()
+        await self._store.make_indexes()
         self.state, self._trouble = "active", None
         self._moved_at = time.monotonic()
         log.info("projecting", projection=self.name, position=self.position, epoch=self._lease.epoch)

@@ -12,23 +12,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument
+from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters, letter_id
-from projector.failures import DeadLetter, GuardFailed
-from projector.feed import payload_of
+from projector import indexes
+from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters
+from projector.failures import GuardFailed
 from projector.folding import MARK, Folded, Settlement, Write
-from projector.parked import Parked
+from projector.letters import letter_document
+from projector.parked import ParkedAggregates
+from projector.sharing import Work
 from runtime.mongo import Database
-from views.kit import View
+from views.kit import AdditiveView, View
 
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
 _DUPLICATE_KEY, _NAMESPACE_EXISTS = 11000, 48
-_LONGEST_PAYLOAD = 1_000_000
+_WORTH_A_LOOK, _KEYS_IN_A_LOOK = 200, 10_000
 _DURABLE = WriteConcern("majority", j=True)
 
 
@@ -49,7 +51,7 @@ def part_id(instance: str, number: int) -> str:
 class ViewStore:
     """The store of one instance of a view, which is its collection's name too: ``order_detail.v1``.
 
-    ``part`` is the number of a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
+    ``part`` is a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
     ``time_zone`` is that of the days that the documents count, for those who read them.
     """
 
@@ -60,23 +62,27 @@ class ViewStore:
         instance: str,
         threads: ThreadPoolExecutor,
         *,
-        part: int | None = None,
+        part: Work | None = None,
         time_zone: str = "UTC",
     ) -> None:
         self.view = view
         self.instance = instance
-        self._checkpoint_id = instance if part is None else part_id(instance, part)
+        self._checkpoint_id = instance if part is None else part_id(instance, part.number)
+        self._from = 0 if part is None else part.after
+        self._bounds = {} if part is None else {"after": part.after, "until": part.until}
         self._checkpoints = CHECKPOINTS if part is None else PARTS
         self._database = database
         self._collection = database[instance]
         self._threads = threads
-        self.letters = Parked(database, view.name, instance)
+        self.letters = ParkedAggregates(database, view.name, instance)
         self._client: MongoClient[dict[str, Any]] = database.client.delegate
         self._epoch = 0
         self._time_zone = time_zone
 
     async def prepare(self, epoch: int) -> Checkpoint:
-        """Make what is missing (collection, indexes, checkpoint), shut out earlier owners, tell where to go on from.
+        """Make what is missing (collection, checkpoint), shut out earlier owners, tell where to go on from.
+
+        Of the indexes only those that refuse documents: see `make_indexes`.
 
         Raises `GuardFailed` where an owner of a later epoch has been here.
         """
@@ -89,8 +95,7 @@ class ViewStore:
         except OperationFailure as error:
             if error.code != _NAMESPACE_EXISTS:  # another process made it meanwhile
                 raise
-        for index in self.view.indexes:
-            await self._collection.create_index(list(index.fields), unique=index.unique)
+        await indexes.make_unique(self._database, self.view, self.instance)
         await DeadLetters(self._database).prepare()
         # Made outside of any transaction, where making a collection is safe against a concurrent maker.
         await self._database[self._checkpoints].update_one(
@@ -101,7 +106,8 @@ class ViewStore:
                     "version": self.view.version,
                     "time_zone": self._time_zone,
                     "epoch": 0,
-                    "position": 0,
+                    "position": self._from,
+                    **self._bounds,
                     "snapshot": None,
                     "as_of": None,
                     "updated_at": datetime.now(UTC),
@@ -118,6 +124,10 @@ class ViewStore:
         if found is None:
             raise GuardFailed
         return Checkpoint(found["position"], found["snapshot"], found.get("unparked"))
+
+    async def make_indexes(self) -> None:
+        """Make the view's indexes; to be done before anybody reads it."""
+        await indexes.make_all(self._database, self.view, self.instance)
 
     async def load(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         """Those of these documents that exist."""
@@ -177,12 +187,14 @@ class ViewStore:
             moved = database[self._checkpoints].update_one(guard, {"$set": checkpoint}, session=session)
             if moved.matched_count != 1:
                 raise GuardFailed
+            if isinstance(self.view, AdditiveView) and len(writes) >= _WORTH_A_LOOK:
+                writes = self._inserting_what_is_new(writes, session)
             if writes:
                 # Ordered, though no two writes touch one document: after an insert that failed, the replacements would
                 # be sent into a transaction that is over, and that error would hide what had failed.
                 self._collection.delegate.bulk_write(writes, ordered=True, session=session)
             if folded.dead_letters:
-                letters = [self._letter(letter) for letter in folded.dead_letters]
+                letters = [letter_document(self.instance, self.view.name, letter) for letter in folded.dead_letters]
                 database[DEAD_LETTERS].bulk_write(
                     [ReplaceOne({"_id": letter["_id"]}, letter, upsert=True) for letter in letters],
                     ordered=False,
@@ -191,6 +203,29 @@ class ViewStore:
                 self._mark({key for letter in folded.dead_letters for key in letter.documents}, session)
             if folded.settlement is not None:
                 self._settle(folded.settlement, session)
+
+    def _inserting_what_is_new(self, writes: Sequence[Write], session: ClientSession) -> list[Write]:
+        """The same increments, with an insert for each document that does not exist.
+
+        An increment that has to make its document costs the server thrice as much as an insert, and a look at the
+        ids next to nothing. In the transaction: what it has not seen, nobody else can make meanwhile.
+        """
+        increments = {write._filter["_id"]: write for write in writes if isinstance(write, UpdateOne)}
+        standing = self._standing(list(increments), session)
+        inserts: list[Write] = [
+            InsertOne({"_id": key, **write._doc["$inc"]})  # type: ignore[call-overload]
+            for key, write in increments.items()
+            if key not in standing
+        ]
+        return inserts + [increments[key] for key in increments.keys() & standing]
+
+    def _standing(self, keys: Sequence[str], session: ClientSession) -> set[str]:
+        standing: set[str] = set()
+        for first in range(0, len(keys), _KEYS_IN_A_LOOK):  # so that no question is larger than MongoDB takes
+            wanted = {"_id": {"$in": keys[first : first + _KEYS_IN_A_LOOK]}}
+            found = self._collection.delegate.find(wanted, {"_id": 1}, session=session)
+            standing.update(document["_id"] for document in found)
+        return standing
 
     def _settle(self, settlement: Settlement, session: ClientSession) -> None:
         database = self._database.delegate
@@ -209,28 +244,6 @@ class ViewStore:
             self._collection.delegate.update_many(
                 {"_id": {"$in": list(documents)}}, {"$set": {MARK: True}}, session=session
             )
-
-    def _letter(self, letter: DeadLetter) -> dict[str, Any]:
-        envelope, at = letter.envelope, datetime.now(UTC)
-        return {
-            "_id": letter_id(self.instance, envelope.position),
-            "instance": self.instance,
-            "projection": self.view.name,
-            "aggregate_type": envelope.aggregate_type,
-            "aggregate_id": envelope.aggregate_id,
-            "position": envelope.position,
-            "event_type": envelope.event_type,
-            "error": letter.error,
-            "traceback": letter.traceback,
-            "attempts": letter.attempts,
-            "first_failed_at": at,
-            "last_failed_at": at,
-            "state": letter.state,
-            "documents": list(letter.documents),
-            # As text: a payload may hold names and numbers that BSON has no room for. To be looked at; a retry reads
-            # the log.
-            "payload": payload_of(envelope)[:_LONGEST_PAYLOAD],
-        }
 
 
 def _replacing(write: Write) -> Write:

@@ -35,3 +35,13 @@ async def settled(writing: "asyncio.Task[Any]") -> None:
     """Wait until a write has ended, however it does: it cannot be called back, and two must not overlap."""
     with suppress(Exception):
         await asyncio.shield(writing)
+
+
+async def unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, also where the caller is canceled meanwhile, who then waits for that."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await settled(task)
+        raise

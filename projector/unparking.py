@@ -15,21 +15,16 @@ On a crash
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 import structlog
-from pymongo import DeleteOne, UpdateMany, UpdateOne
 
-from projector.dead_letters import OPEN, history_entry
-from projector.failures import DeadLetter, FailurePolicy, Narrowing, is_refusal
+from projector.failures import FailurePolicy, Narrowing, is_refusal
 from projector.feed import Feed
-from projector.folding import Folded, Folder, Sequence_, Settlement, folder_of
+from projector.folding import Folded, Folder, Sequence_, folder_of
+from projector.settling import Letter, Plan, settlement_of
 from projector.store import Checkpoint, ViewStore
 from projector.supervised import ended
-from runtime.clock import now
 from runtime.errors import ReadsideError
-from runtime.ids import new_id
 from views.kit import Calendar
 
 log = structlog.get_logger()
@@ -39,8 +34,6 @@ _AT_A_TIME_SECONDS = 0.25
 """Work no longer at letters while events wait: a retry of all must not make every view late."""
 _EVENTS_AT_A_TIME = 1_000
 _LOOK_FOR_DUE_SECONDS = 5
-
-Letter = dict[str, Any]
 
 
 class EventsMissing(ReadsideError):
@@ -119,12 +112,12 @@ class Unparking:
         return await self._store.letters.due(self._retry_after_seconds)
 
     async def _settle(self, sequence: Sequence_, checkpoint: Checkpoint, *, by_itself: bool) -> Checkpoint:
-        instance, folder = self._store.instance, self._folder
+        folder = self._folder
         letters = await self._store.letters.letters_of(sequence)
         if not letters:
             return checkpoint
         narrowing = self._narrowing.setdefault(sequence, Narrowing())
-        plan = _Plan(letters, by_itself=by_itself, most=narrowing.most or _EVENTS_AT_A_TIME)
+        plan = Plan(letters, by_itself=by_itself, most=narrowing.most or _EVENTS_AT_A_TIME)
         folder.discarded |= {letter["position"] for letter in plan.discarded}
         # The folder's memory is changed first: whatever fails now, it is recalled from MongoDB.
         touched = {key for letter in letters for key in letter.get("documents", ())}
@@ -137,7 +130,7 @@ class Unparking:
             plan.leave_all()
             self._mark(sequence, plan.untried)
             folded = await self._retried(sequence, plan.tried, checkpoint)
-        settlement, left = _settlement(instance, sequence, plan, folded.dead_letters)
+        settlement, left = settlement_of(self._store.letters.of_sequence(sequence), plan, folded.dead_letters)
         settlement.unmarked.extend(touched - folder.marks.keys())
         if not left:
             folder.parked.discard(sequence)
@@ -189,75 +182,3 @@ class Unparking:
 
 async def _woken(event: asyncio.Event) -> None:
     await event.wait()
-
-
-class _Plan:
-    """What to do with an aggregate's letters, by their requests: discard, try, or leave."""
-
-    def __init__(self, letters: Sequence[Letter], *, by_itself: bool, most: int) -> None:
-        self.requests = [letter["request"] for letter in letters if "request" in letter]
-        self.discarded = [letter for letter in letters if letter.get("request", {}).get("action") == "discard"]
-        kept = [letter for letter in letters if letter not in self.discarded]
-        asked = by_itself or any(request["action"] == "retry" for request in self.requests)
-        # What waited behind a discarded letter has nothing more to wait for.
-        moves_on = asked or letters[0] in self.discarded
-        self.tried, self.untried = (kept[:most], kept[most:]) if moves_on else ([], kept)
-        self.goes_on = moves_on and bool(self.untried)
-        # Whoever asked first is told to have done what follows from it.
-        self.by: str = self.requests[0]["by"] if self.requests else "projector"
-
-    def leave_all(self) -> None:
-        """Try none."""
-        self.tried, self.untried, self.goes_on = [], [*self.tried, *self.untried], False
-
-
-def _settlement(
-    instance: str, sequence: Sequence_, plan: _Plan, failed: Sequence[DeadLetter]
-) -> tuple[Settlement, int]:
-    """What becomes of the letters, and how many are left."""
-    at = now()
-    still = {letter.envelope.position: letter for letter in failed}
-    settlement = Settlement(letters=[], history=[], marked=[], unmarked=[])
-    of_sequence = {"instance": instance, "aggregate_type": sequence[0], "aggregate_id": sequence[1]}
-    answered = sorted({request["id"] for request in plan.requests})
-    settlement.letters.append(UpdateMany({**of_sequence, "request.id": {"$in": answered}}, {"$unset": {"request": ""}}))
-    for letter in plan.discarded:
-        _discard(settlement, letter, at)
-    for letter in plan.tried:
-        again = still.get(letter["position"])
-        if again is None:
-            settlement.letters.append(DeleteOne({"_id": letter["_id"]}))
-            settlement.history.append(history_entry(letter, "succeeded", by=plan.by, at=at, resolved=letter))
-        elif again.state == "failed":
-            _failed_again(settlement, letter, again, plan.by, at)
-        if again is not None:
-            settlement.marked.extend(again.documents)
-    if plan.goes_on and not still:
-        # More than fits into one transaction, and all of it succeeded: the request goes on to the next.
-        request = {"id": new_id(), "action": "retry", "by": plan.by, "at": at}
-        settlement.letters.append(UpdateOne({"_id": plan.untried[0]["_id"]}, {"$set": {"request": request}}))
-    return settlement, len(still) + len(plan.untried)
-
-
-def _discard(settlement: Settlement, letter: Letter, at: datetime) -> None:
-    request = letter["request"]
-    discarded = {"state": "discarded", "discarded_by": request["by"], "discard_reason": request["reason"]}
-    settlement.letters.append(
-        UpdateOne({"_id": letter["_id"]}, {"$set": {**discarded, "discarded_at": at}, "$unset": {"request": ""}})
-    )
-    entry = history_entry(letter, "discarded", by=request["by"], at=at, reason=request["reason"])
-    settlement.history.append(entry)
-
-
-def _failed_again(settlement: Settlement, letter: Letter, again: DeadLetter, by: str, at: datetime) -> None:
-    told = {
-        "state": "failed",
-        "error": again.error,
-        "traceback": again.traceback,
-        "documents": list(again.documents),
-        "last_failed_at": at,
-    }
-    if letter["state"] not in OPEN[:1]:
-        told["first_failed_at"] = at  # it has only waited until now
-    settlement.letters.append(UpdateOne({"_id": letter["_id"]}, {"$set": told, "$inc": {"attempts": 1, "retries": 1}}))
-    settlement.history.append(history_entry(letter, "failed again", by=by, at=at, error=again.error))

@@ -36,6 +36,10 @@ _ORDER = {name: value for name, value in _SUMMARY.items() if name not in ("line_
             "discount": 0,
         }
     ],
+    "coupon": None,
+    "stock_status": "RESERVED",
+    "coupon_status": None,
+    "points_status": None,
     "payment": None,
     "shipment": None,
     "cancellation": None,
@@ -95,6 +99,13 @@ class LineAnswer(Answer):
     discount: int
 
 
+class AppliedCouponAnswer(Answer):
+    """Which of the member's coupons the discount comes from."""
+
+    coupon_id: str
+    coupon_code: str
+
+
 class PaymentAnswer(Answer):
     """The latest payment."""
 
@@ -106,6 +117,7 @@ class PaymentAnswer(Answer):
     requested_at: str
     approved_at: str | None
     declined_at: str | None
+    decline_code: str | None
     decline_reason: str | None
 
 
@@ -182,6 +194,10 @@ class OrderDetailAnswer(Answer):
     discount_amount: int
     points_used: int
     payment_amount: int
+    coupon: AppliedCouponAnswer | None
+    stock_status: Literal["RESERVED", "SOLD", "RELEASED"]
+    coupon_status: Literal["USED", "RETURNED"] | None
+    points_status: Literal["REQUESTED", "USED", "REJECTED", "RETURN_REQUESTED", "RETURNED"] | None
     payment: PaymentAnswer | None
     shipment: ShipmentAnswer | None
     cancellation: CancellationAnswer | None
@@ -265,7 +281,8 @@ class MemberAnswer(Answer):
         member_id=_MEMBER_ID,
         name="Ben",
         email="ben@example.com",
-        version=1,
+        email_verified=True,
+        version=2,
         registered_at=_AT,
         order_count=1,
         lifetime_value=1980,
@@ -276,6 +293,7 @@ class MemberAnswer(Answer):
     member_id: str
     name: str
     email: str | None
+    email_verified: bool
     version: int
     registered_at: str | None
     order_count: int

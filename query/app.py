@@ -7,17 +7,19 @@ from contextlib import asynccontextmanager
 import pymongo
 from fastapi import FastAPI
 
-from query import members, order_stream, orders, points, products, projections, sales_stream, statistics
+from query import members, orders, products, statistics
 from query.edge import install_store_handlers
 from query.follower import Follower
 from query.live import LiveViews
 from query.loader import Loader
 from query.reading import ReadModels
+from query.resources import routers
 from runtime.errors import ReadsideError
 from runtime.http import make_app
 from runtime.listeners import Listeners
 from runtime.mongo import mongo_database
 from runtime.settings import Settings
+from runtime.shortcut import take_shortcuts
 from runtime.tokens import Tokens
 from views import all_views
 
@@ -54,8 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = make_app(
         "Readside query API",
-        "The read side: orders, statistics, catalog and members, as the views hold them. Every answer says how fresh "
-        "it is; send a command's `Consistency-Token` to see its effects.",
+        "The read side: orders, statistics, catalog, members and posts, as the views hold them. Every answer says how "
+        "fresh it is; send a command's `Consistency-Token` to see its effects.",
         lifespan=lifespan,
         checks={"MongoDB": mongodb_answers, "views": views_are_served},
         cors_origins=settings.allowed_origins,
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.tokens = Tokens(settings)
     app.state.listeners = Listeners(settings.most_listeners)
     install_store_handlers(app)
-    for module in (orders, order_stream, statistics, sales_stream, products, members, points, projections):
-        app.include_router(module.router)
+    for router in routers():
+        app.include_router(router)
+    take_shortcuts(app, orders.router, statistics.router, products.router, members.router)
     return app

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 STORE_ERRORS = (PyMongoError, TimeoutError, Problem)
 """What reading raises while MongoDB is away; the problem says that the views cannot be read, or are not made."""
 
+Customer = Annotated[Caller, Depends(requires("customer"))]
 Staff = Annotated[Caller, Depends(requires("staff"))]
 CustomerOrStaff = Annotated[Caller, Depends(requires("customer", "staff"))]
 StaffOrOperator = Annotated[Caller, Depends(requires("staff", "operator"))]
@@ -112,7 +113,7 @@ def documented_live(description: str, *statuses: int) -> dict[str, Any]:
     return told
 
 
-def live_of(request: Request) -> LiveViews:
+async def live_of(request: Request) -> LiveViews:
     """What this process has for those who listen."""
     live: LiveViews = request.app.state.live
     return live

@@ -55,7 +55,8 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
 
     def silence_seconds(self, now: datetime) -> float:
         """For how long no projector has said that it works, or none has been able to look for new events."""
-        return max((now - at).total_seconds() for at in (self.heartbeat_at, self.sequenced_at) if at is not None)
+        at = self.heartbeat_at if self.sequenced_at is None else min(self.heartbeat_at, self.sequenced_at)
+        return (now - at).total_seconds()
 
 
 def lag_seconds(checkpoint: Checkpoint, log: LogState, now: datetime) -> float:

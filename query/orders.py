@@ -18,7 +18,7 @@ from query.days import end_of, start_of
 from query.edge import Cursor, CustomerOrStaff, Id, Limit, Status, documented
 from query.etags import etag_of, matches
 from query.loader import StoredDocument
-from query.pages import after, page
+from query.pages import after, beyond, page
 from query.reading import PRIVATE, Reading, RequestReads
 from query.rendering import is_parked, list_item, renamed
 from query.times import Moment, read_moment
@@ -76,12 +76,8 @@ class OrderFilter:
         if self.until is not None:
             placed["$lte" if self.until_is_included else "$lt"] = self.until
         if last is not None:
-            placed_at, order_id = last
-            # Not the usual "$or: earlier, or as early with a smaller id": given an $or the planner may merge two
-            # scans and sort in memory. Bounds on the index, less what was shown of one moment, leave it no choice.
-            placed.pop("$lt", None)
-            placed["$lte"] = placed_at
-            query["$nor"] = [{"placed_at": placed_at, "_id": {"$gte": order_id}}]
+            query = {**query, **beyond("placed_at", last)}
+            placed = {name: bound for name, bound in placed.items() if name == "$gte"} | query["placed_at"]
         if placed:
             query["placed_at"] = placed
         return query

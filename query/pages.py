@@ -17,6 +17,16 @@ def after(cursor: str | None, cursors: Cursors) -> tuple[str, ...] | None:
         raise invalid_input((["query", "cursor"], "not a next_cursor of this list with these filters")) from None
 
 
+def beyond(field: str, last: tuple[str, ...]) -> dict[str, Any]:
+    """As a query: what comes after the item with this time and id, newest first by ``field``, then by id.
+
+    Not the usual "$or: earlier, or as early with a smaller id": given an $or the planner may merge two scans and sort
+    in memory. Bounds on the index, less what was shown of one moment, leave it no choice.
+    """
+    moment, item_id = last
+    return {field: {"$lte": moment}, "$nor": [{field: moment, "_id": {"$gte": item_id}}]}
+
+
 def page(items: list[dict[str, Any]], limit: int, cursor_of: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
     """The answer from up to ``limit + 1`` items."""
     shown = items[:limit]

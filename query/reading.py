@@ -197,7 +197,7 @@ RequestReads = Annotated[Reads, Depends(_reads)]
 
 def decimal(seconds: float) -> str:
     """Seconds to the millisecond, rounded up: a lag is never told shorter than it is."""
-    return f"{math.ceil(seconds * 1000) / 1000:.3f}"
+    return f"{math.ceil(seconds * 1000) / 1000:.3f}" if seconds else "0.000"
 
 
 def unavailable() -> Problem:

@@ -18,13 +18,14 @@ from starlette.responses import Response
 
 from query import sales
 from query.answers import BestSellers, SalesAnswer
-from query.edge import Limit, Staff, documented
+from query.edge import Limit, Live, Staff, documented
 from query.reading import Reading, RequestReads
 from query.rendering import json_bytes
 from query.sales import COUNTERS, Granularity, Group, Row, SalesQuery, Statistics
-from query.times import Day, read_day
+from query.times import Day
 from runtime.clock import rfc3339
 from runtime.problems import invalid_input
+from runtime.times import read_day
 
 router = APIRouter(prefix="/statistics", tags=["statistics"])
 
@@ -46,6 +47,7 @@ To = Annotated[Day | None, Query(alias="to", description=f"Last day {_DAYS}")]
 async def sales_per_period(
     _: Staff,
     reads: RequestReads,
+    live: Live,
     first_day: From = None,
     last_day: To = None,
     granularity: Granularity = "day",
@@ -53,7 +55,14 @@ async def sales_per_period(
 ) -> Response:
     """Rows by period and key; weeks and months at the edges hold only the days in the range."""
     reading = await reads.of(VIEW)
-    return reading.answer(await sales_answer(reading, sales_query(reading, first_day, last_day, granularity, group_by)))
+    query = sales_query(reading, first_day, last_day, granularity, group_by)
+
+    async def computed() -> msgspec.Raw:
+        return msgspec.Raw(json_bytes(await sales_answer(reading, query)))
+
+    # Everybody who asks for the same while it is being read gets it: as of their own checkpoint, see `shared`.
+    key = ("sales", query, reading.checkpoint(VIEW), reading.time_zone_of(VIEW), reading.log.currency)
+    return reading.answer(await live.shared(key, computed))
 
 
 @router.get("/products", response_model=BestSellers, summary="Best sellers", **documented(401, 403))
@@ -117,7 +126,7 @@ async def _rows_and_totals(statistics: Statistics, query: SalesQuery, most_rows:
                 raise invalid_input((["query", "from"], f"more than {most_rows} rows; ask for less at once"))
             rendered.append(json_bytes(rows)[1:-1])
             for name in COUNTERS:
-                sums[name] += sum(row[name] for row in rows)
+                sums[name] += sum([row[name] for row in rows])
         totals = sales.with_net_sales(sums) if query.group == "none" else await sales.total(statistics, query, session)
     return msgspec.Raw(b"[" + b",".join(rendered) + b"]"), totals
 

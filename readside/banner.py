@@ -9,7 +9,7 @@ from readside.run_file import Run
 DEFAULT_DATA_DIR = Path(".readside")
 
 
-def banner(run: Run, data_dir: Path, databases: list[str]) -> str:
+def banner(run: Run, data_dir: Path, databases: list[str], *, simulates_payments: bool) -> str:
     """URLs, documents, and how to get a token."""
     host = "127.0.0.1" if run.host in {"0.0.0.0", "::"} else run.host  # noqa: S104 - shown, not bound
     rows = [
@@ -21,6 +21,9 @@ def banner(run: Run, data_dir: Path, databases: list[str]) -> str:
     for name, port in rows:
         url = f"http://{_bracketed(host)}:{port}"
         lines.append(f"  {name:<12} {url:<24} documented at {url}/docs")
+    if simulates_payments:
+        gateway = run.payment_gateway_url or ""
+        lines.append(f"  {'payments':<12} {gateway:<24} simulated, no money moves; documented at {gateway}/docs")
     logs = f"   (databases log to {' and '.join(f'{name}.log' for name in databases)} there)" if databases else ""
     lines += [f"  {'data':<12} {data_dir}{logs}", "", f"  {'a token':<12} {_token_command(data_dir)}"]
     return "\n".join([*lines, "", "Ctrl-C ends everything; the data stays.", ""])

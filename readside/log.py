@@ -4,7 +4,15 @@ import sys
 from typing import TextIO
 
 _WIDTH = len("command-api")
-_COLOUR_OF = {"command-api": 36, "query-api": 32, "projector": 35, "postgres": 34, "mongod": 33, "up": 1}
+_COLOUR_OF = {
+    "command-api": 36,
+    "query-api": 32,
+    "projector": 35,
+    "payment-simulator": 31,
+    "postgres": 34,
+    "mongod": 33,
+    "up": 1,
+}
 
 
 class PrefixedLog:

@@ -31,6 +31,8 @@ class Program:
     """Arguments of setpriv for running it as another user."""
     log_file: Path | None = None
     folder: Path | None = None
+    sockets: tuple[int, ...] = ()
+    """Descriptors that it is given, under the same numbers."""
 
 
 async def spawn(program: Program) -> asyncio.subprocess.Process:
@@ -47,6 +49,7 @@ async def spawn(program: Program) -> asyncio.subprocess.Process:
             env=dict(program.environment) if program.environment is not None else None,
             cwd=program.folder,
             limit=_LONGEST_LINE_BYTES,
+            pass_fds=program.sockets,
             start_new_session=True,
         )
     finally:

@@ -36,9 +36,11 @@ async def _position(database: Database, instance: str) -> int:
     found = await database[CHECKPOINTS].find_one({"_id": instance})
     if found is None or found["position"]:
         return 0 if found is None else int(found["position"])
-    # The bulk part: as far as the parts are on average.
-    parts = [part["position"] async for part in database[PARTS].find({"_id": {"$regex": f"^{instance}#"}})]
-    return sum(parts) // len(parts) if parts else 0
+    # The bulk part: as much of it as the parts have done of theirs, wherever in the log each of them began.
+    parts = [part async for part in database[PARTS].find({"_id": {"$regex": f"^{instance}#"}})]
+    done = sum(part["position"] - part["after"] for part in parts)
+    whole = sum(part["until"] - part["after"] for part in parts)
+    return int(found["bulk"]["until"] * done / whole) if whole and found.get("bulk") else 0
 
 
 async def _head(database: Database) -> int:

@@ -48,6 +48,7 @@ class Run(msgspec.Struct, frozen=True):
     query_port: int
     projector_port: int
     children: dict[str, Running] = {}
+    payment_gateway_url: str | None = None
 
 
 def write(data_dir: Path, run: Run) -> None:

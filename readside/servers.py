@@ -1,4 +1,4 @@
-"""The commands that run one process each: the command API, the query API, the projector."""
+"""The commands that run one process each: the command API, the query API, the projector, the payment simulator."""
 
 import importlib
 import signal
@@ -16,7 +16,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port."
 
 def command_api(host: Host = None, port: Port = 8001) -> None:
     """Run the write side: takes commands, writes aggregates and events to Postgres."""
-    _serve("command-api", "command.app", host, port)
+    _serve("command-api", "command.app", host, port, mongo=False)
 
 
 def query_api(host: Host = None, port: Port = 8002) -> None:
@@ -25,14 +25,25 @@ def query_api(host: Host = None, port: Port = 8002) -> None:
 
 
 def projector(host: Host = None, port: Port = 8003) -> None:
-    """Run the daemon: outbox to event log to views; its port serves health, metrics and operations."""
+    """Run the daemon: outbox to event log to views and reactions; its port serves health, metrics and operations."""
 
-    def with_reconciliation(settings: "Settings") -> dict[str, Any]:
+    def of_the_write_side(settings: "Settings") -> dict[str, Any]:
+        from command.background import background
         from readside.reconciliation import Reconciliation
 
-        return {"reconcile": Reconciliation(settings)}
+        return {"reconcile": Reconciliation(settings), "background": background}
 
-    _serve("projector", "projector.app", host, port, more=with_reconciliation)
+    _serve("projector", "projector.app", host, port, more=of_the_write_side)
+
+
+def payment_simulator(
+    host: Host = None,
+    port: Port = 8005,
+    listening_socket: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run a card gateway that moves no money: it approves, declines, is slow or fails as the card token says."""
+    module = "command.payments.simulator"
+    _serve("payment-simulator", module, host, port, postgres=False, mongo=False, listening_socket=listening_socket)
 
 
 def _serve(
@@ -42,8 +53,12 @@ def _serve(
     port: int,
     *,
     postgres: bool = True,
+    mongo: bool = True,
+    listening_socket: int | None = None,
     more: "Callable[[Settings], dict[str, Any]]" = lambda _: {},
 ) -> None:
+    import socket
+
     import structlog
     import uvloop
 
@@ -53,15 +68,15 @@ def _serve(
     from runtime.logs import configure_logs
     from runtime.mongo import refuse_standalone
 
-    settings = resolved_settings(postgres=postgres, mongo=process != "command-api")
+    settings = resolved_settings(postgres=postgres, mongo=mongo)
     configure_logs(settings, process=process)
     chosen = host or settings.host
-    held = hold(chosen, port, "--port")
+    held = hold(chosen, port, "--port") if listening_socket is None else socket.socket(fileno=listening_socket)
     app = importlib.import_module(module).create_app(settings, **more(settings))
     structlog.get_logger().info("listening", url=f"http://{chosen}:{port_of(held)}")
 
     async def run() -> None:
-        if process != "command-api":
+        if mongo:
             await refuse_standalone(settings)
         await serve(app, held)
 

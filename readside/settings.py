@@ -22,6 +22,7 @@ def resolved_settings(*, postgres: bool = True, mongo: bool = True) -> Settings:
     if run := run_file.read_living(settings.data_dir):
         # Who needs no Postgres is not told where it is.
         found = {"postgres_url": postgres and run.postgres_url, "mongo_url": mongo and run.mongo_url}
+        found["payment_gateway_url"] = run.payment_gateway_url or False
         missing = {name: url for name, url in found.items() if url}
     if settings.jwt_jwks is None and (secret := _secret(settings)):
         missing["jwt_secret"] = SecretStr(secret)

@@ -120,14 +120,15 @@ class Supervisor:
         self._log = log
         self._on_start = on_start
 
-    def begin_phase(self) -> None:
+    def begin_phase(self) -> list[Child]:
         """What is started from here on may rely on what was started before, and is ended before it."""
         self._phases.append([])
+        return self._phases[-1]
 
-    def start(self, program: Program) -> Child:
-        """Start a program in the current phase."""
+    def start(self, program: Program, phase: list[Child] | None = None) -> Child:
+        """Start a program in the current phase, or in an earlier one: late, and ended as if it had been there."""
         child = Child(program, self._log, self._on_start)
-        self._phases[-1].append(child)
+        (self._phases[-1] if phase is None else phase).append(child)
         child.start()
         return child
 

@@ -8,6 +8,7 @@ is taken or the data directory is in use.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,10 +27,10 @@ from readside.embedded.orphans import end_orphans
 from readside.embedded.postgres import EmbeddedPostgres
 from readside.log import PrefixedLog
 from readside.ports import hold, port_of
-from readside.processes import program
+from readside.processes import payment_simulator, program
 from readside.readiness import wait_until_ready
 from readside.run_file import Run, Running
-from readside.supervisor import Supervisor
+from readside.supervisor import Child, Supervisor
 from readside.together import together
 from runtime.errors import SettingsError
 from runtime.settings import Settings
@@ -44,6 +45,7 @@ class Ports:
     command_api: int
     query_api: int
     projector: int
+    payment_simulator: int
 
 
 async def up(settings: Settings, ports: Ports, *, demo: bool) -> None:
@@ -55,20 +57,25 @@ async def up(settings: Settings, ports: Ports, *, demo: bool) -> None:
             log("up", f"ended what a killed run had left: {', '.join(orphans)}")
         # Held as long as this runs: between two lives of a child its port must not become somebody's.
         with ExitStack() as held_ports:
+            listening = None if settings.payment_gateway_url else _listening(ports.payment_simulator, held_ports)
             ports = _held(ports, settings.host, held_ports)
-            await Up(settings.model_copy(update={"data_dir": data_dir}), ports, log).run(demo=demo)
+            up = Up(settings.model_copy(update={"data_dir": data_dir}), ports, log, payment_simulator=listening)
+            await up.run(demo=demo)
 
 
 class Up:
     """One run of everything."""
 
-    def __init__(self, settings: Settings, ports: Ports, log: PrefixedLog) -> None:
+    def __init__(
+        self, settings: Settings, ports: Ports, log: PrefixedLog, *, payment_simulator: socket.socket | None
+    ) -> None:
         self._data_dir: Path = settings.data_dir
         self._postgres = None if settings.postgres_url else EmbeddedPostgres(self._data_dir)
         self._mongo = None if settings.mongo_url else EmbeddedMongo(self._data_dir)
         self._settings = _with_secret(settings)
         self._log = log
         self._supervisor = Supervisor(log, on_start=self._write_run_file)
+        self._simulator_socket = payment_simulator
         self._run = Run(
             supervisor=Running.of(os.getpid()),
             postgres_url=self._postgres.url if self._postgres else settings.postgres_url or "",
@@ -77,6 +84,7 @@ class Up:
             command_port=ports.command_api,
             query_port=ports.query_api,
             projector_port=ports.projector,
+            payment_gateway_url=_url(payment_simulator) if payment_simulator else settings.payment_gateway_url,
         )
 
     async def run(self, *, demo: bool) -> None:
@@ -103,9 +111,13 @@ class Up:
             asyncio.to_thread(import_module, "command.migrations"),  # takes as long as the databases do
         )
         await self._migrate(migrations.migrate)
+        before_the_projector = self._supervisor.begin_phase()
         await self._start_processes()
+        self._start_payment_simulator(before_the_projector)
         names = [name for name, one in (("postgres", self._postgres), ("mongod", self._mongo)) if one]
-        print(banner(self._run, self._data_dir, names), flush=True)  # noqa: T201 - the command's product
+        simulates = self._simulator_socket is not None
+        shown = banner(self._run, self._data_dir, names, simulates_payments=simulates)
+        print(shown, flush=True)  # noqa: T201 - the command's product
         if demo:
             await self._load_demo()
 
@@ -124,6 +136,12 @@ class Up:
             self._start_process("query-api", self._run.query_port),
         ]
         await together(projector, *apis)
+
+    def _start_payment_simulator(self, phase: list[Child]) -> None:
+        """Last, so that nobody waits for it but who pays; and as if first, so that it is there until the projector,
+        which may just be asking it, has ended."""
+        if self._simulator_socket is not None:
+            self._supervisor.start(payment_simulator(self._simulator_socket, self._settings, self._run), phase)
 
     def _start_process(self, name: str, port: int) -> Awaitable[None]:
         child = self._supervisor.start(program(name, port, self._settings, self._run))
@@ -170,6 +188,17 @@ def _with_children(run: Run, supervisor: Supervisor) -> Run:
     return msgspec.structs.replace(run, children=supervisor.running)
 
 
+def _listening(port: int, stack: ExitStack) -> socket.socket:
+    # On this machine alone, whatever READSIDE_HOST says: it asks for no token.
+    listening = stack.enter_context(hold("127.0.0.1", port, "--payment-simulator-port"))
+    listening.listen()
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    return f"http://127.0.0.1:{port_of(listening)}"
+
+
 def _held(ports: Ports, host: str, stack: ExitStack) -> Ports:
     def held(port: int, option: str) -> int:
         return port_of(stack.enter_context(hold(host, port, option)))
@@ -178,6 +207,7 @@ def _held(ports: Ports, host: str, stack: ExitStack) -> Ports:
         command_api=held(ports.command_api, "--command-port"),
         query_api=held(ports.query_api, "--query-port"),
         projector=held(ports.projector, "--projector-port"),
+        payment_simulator=ports.payment_simulator,
     )
 
 

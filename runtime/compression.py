@@ -11,52 +11,54 @@ import gzip
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 
 SMALLEST = 2048
 """Bytes. Below, the headers and the time cost more than is saved."""
 _ON_THE_LOOP = 64 * 1024
 _LEVEL = 5
-_WORTH_IT = ("application/json", "application/problem+json", "application/cloudevents-batch+json", "text/plain")
+_WORTH_IT = frozenset(
+    (b"application/json", b"application/problem+json", b"application/cloudevents-batch+json", b"text/plain")
+)
 _SUFFIX = "-gzip"
 _TAG = re.compile(rf'"([^"]*?)(?:{_SUFFIX})?"')
 
 
-class Compression:
-    """Compresses what passes."""
+def could_be_compressed(start: Message) -> bool:
+    """Whether the answer that begins so has to be held back until its body is there."""
+    media_type = b""
+    for name, value in start["headers"]:
+        if name == b"content-encoding":
+            return False
+        if name == b"content-type":
+            media_type = value.partition(b";")[0]
+    return media_type in _WORTH_IT
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        asked = Headers(scope=scope)
-        is_asked_for = accepts_gzip(asked.getlist("accept-encoding"))
-        held: Message | None = None
+async def compressed(scope: Scope, start: Message, body: Message) -> Message:
+    """The body as the caller wants it, with the headers of its start changed accordingly."""
+    whole: bytes = body.get("body", b"")
+    if len(whole) < SMALLEST or body.get("more_body"):
+        return body
+    headers = MutableHeaders(raw=start["headers"])
+    headers.add_vary_header("Accept-Encoding")
+    if not accepts_gzip(Headers(scope=scope).getlist("accept-encoding")):
+        return body
+    body = {**body, "body": await _compressed(whole)}
+    _describe(headers, len(body["body"]))
+    return body
 
-        async def compressing(message: Message) -> None:
-            nonlocal held
-            if message["type"] == "http.response.start":
-                if _could_be(message):
-                    held = message
-                    return
-                if message["status"] == 304 and is_asked_for:
-                    _repeat_the_tag(message, asked.getlist("if-none-match"))
-            elif held is not None:
-                start, held = held, None
-                body: bytes = message.get("body", b"")
-                if len(body) >= SMALLEST and not message.get("more_body"):
-                    headers = MutableHeaders(raw=start["headers"])
-                    headers.add_vary_header("Accept-Encoding")
-                    if is_asked_for:
-                        message = {**message, "body": await _compressed(body)}
-                        _describe(headers, len(message["body"]))
-                await send(start)
-            await send(message)
 
-        await self._app(scope, receive, compressing)
+def repeat_the_tag(scope: Scope, not_modified: Message) -> None:
+    """Have a 304 carry the tag that the 200 would have had."""
+    asked = Headers(scope=scope)
+    if not accepts_gzip(asked.getlist("accept-encoding")):
+        return
+    headers = MutableHeaders(raw=not_modified["headers"])
+    compressed_tag = _TAG.sub(rf'"\1{_SUFFIX}"', headers.get("etag", ""))
+    if compressed_tag and compressed_tag in ",".join(asked.getlist("if-none-match")):
+        headers.add_vary_header("Accept-Encoding")
+        headers["ETag"] = compressed_tag
 
 
 def accepts_gzip(accept_encoding: list[str]) -> bool:
@@ -79,23 +81,8 @@ async def _compressed(body: bytes) -> bytes:
     return await asyncio.to_thread(gzip.compress, body, _LEVEL, mtime=0)
 
 
-def _could_be(start: Message) -> bool:
-    headers = Headers(raw=start["headers"])
-    media_type = headers.get("content-type", "").partition(";")[0]
-    return media_type in _WORTH_IT and "content-encoding" not in headers
-
-
 def _describe(headers: MutableHeaders, length: int) -> None:
     headers["Content-Encoding"] = "gzip"
     headers["Content-Length"] = str(length)
     if etag := headers.get("etag"):
         headers["ETag"] = _TAG.sub(rf'"\1{_SUFFIX}"', etag)
-
-
-def _repeat_the_tag(not_modified: Message, if_none_match: list[str]) -> None:
-    # 304 carries the tag that the 200 would have had.
-    headers = MutableHeaders(raw=not_modified["headers"])
-    compressed = _TAG.sub(rf'"\1{_SUFFIX}"', headers.get("etag", ""))
-    if compressed and compressed in ",".join(if_none_match):
-        headers.add_vary_header("Accept-Encoding")
-        headers["ETag"] = compressed

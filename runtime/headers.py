@@ -8,7 +8,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 
 from runtime.ids import new_id
 
@@ -26,30 +26,22 @@ _NOTHING_TO_RUN = (b"content-security-policy", b"default-src 'none'; frame-ances
 _CAREFUL_RAW = [(name.lower().encode(), value.encode()) for name, value in CAREFUL.items()]
 
 
-class AnswerHeaders:
-    """Adds them to every answer that passes. The crash handler's does not: see `answer_headers`."""
+def identify(scope: Scope) -> str:
+    """Give a request its id, which `request_id_of` tells from then on."""
+    request_id = _request_id(scope)
+    scope.setdefault("state", {})["request_id"] = request_id
+    return request_id
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
-        added = [(b"x-request-id", request_id.encode()), *_CAREFUL_RAW]
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                given = {name.lower(): value for name, value in headers}
-                message["headers"] = headers + [header for header in added if header[0] not in given]
-                if not given.get(b"content-type", b"").startswith(b"text/html"):
-                    message["headers"].append(_NOTHING_TO_RUN)
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
+def complete_headers(start: Message, request_id: str) -> None:
+    """Add what the start of an answer lacks. The crash handler's never comes here: see `answer_headers`."""
+    headers = list(start.get("headers", ()))
+    given = dict(headers)
+    headers.append((b"x-request-id", request_id.encode()))
+    headers += [header for header in _CAREFUL_RAW if header[0] not in given]
+    if not given.get(b"content-type", b"").startswith(b"text/html"):
+        headers.append(_NOTHING_TO_RUN)
+    start["headers"] = headers
 
 
 def answer_headers(scope: MutableMapping[str, Any]) -> dict[str, str]:
@@ -58,7 +50,7 @@ def answer_headers(scope: MutableMapping[str, Any]) -> dict[str, str]:
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str | None:
-    """The id of a request that came through `AnswerHeaders`."""
+    """The id of a request that was given one."""
     found: str | None = scope.get("state", {}).get("request_id")
     return found
 

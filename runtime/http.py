@@ -18,17 +18,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime.access_log import AccessLog
-from runtime.compression import Compression
 from runtime.cross_origin import allow_origins
 from runtime.errors import ReadsideError
-from runtime.head import HeadAsGet
-from runtime.headers import AnswerHeaders
+from runtime.layer import Layer
 from runtime.openapi import complete_openapi, example, problems
 from runtime.problems import Problem, install_problem_handlers
 from runtime.serving import server_of
 
 BODY_LIMIT = 1024 * 1024
+_SAY_THAT_THERE_IS_A_BODY = frozenset((b"content-length", b"transfer-encoding"))
 _READY_TIMEOUT_SECONDS = 2.0
 
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
@@ -74,12 +72,9 @@ def make_app(
     complete_openapi(app)
     # Each is around those before it: a body that is refused gets its headers and its line in the log too.
     app.add_middleware(BodyLimit)
-    app.add_middleware(Compression)
-    app.add_middleware(HeadAsGet)
     if cors_origins:
         allow_origins(app, cors_origins)
-    app.add_middleware(AccessLog)
-    app.add_middleware(AnswerHeaders)
+    app.add_middleware(Layer)
 
     @app.get("/livez", tags=["health"], summary="The process runs")
     async def livez() -> Health:
@@ -132,7 +127,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        lengths = {name: value for name, value in scope["headers"] if name in _SAY_THAT_THERE_IS_A_BODY}
+        if not lengths and scope["method"] == "GET":
+            await self._app(scope, receive, send)
+            return
+        declared = lengths.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > BODY_LIMIT:
             await _too_large().response()(scope, receive, send)
             return

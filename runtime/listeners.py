@@ -14,8 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.problems import Problem
-
 LONGEST_STAY_SECONDS = 24 * 3600.0
 """Nobody stays for ever: whoever wants more comes back, and goes on where they were."""
 
@@ -94,6 +92,8 @@ class Listeners:
         """A seat, for so many seconds at most. Raises a `Problem` where all are taken."""
         if self.count >= self._most:
             detail = "As many listen as this process has room for; try again, or ask without waiting."
+            from runtime.problems import Problem  # FastAPI takes a while to import, and not all who wait are servers
+
             raise Problem(503, "too-many-listeners", detail, headers={"Retry-After": "5"})
         listener, room = Listener(seconds), self._rooms[kind]
         if self._is_closed:

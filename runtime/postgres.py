@@ -1,12 +1,14 @@
 """Connections to Postgres, all made in one way."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from runtime.errors import SettingsError
 from runtime.settings import Settings
+
+if TYPE_CHECKING:  # takes a while to import, and only the write side has engines
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises where the server is away. The last is no bug of the caller's: a server that is killed during a
@@ -37,8 +39,9 @@ async def connect(url: str, name: str, *, timeout_seconds: float | None = None, 
 
 def make_engine(
     url: str, name: str, *, pool_size: int = 10, timeout_seconds: float | None = None, **settings: str
-) -> AsyncEngine:
+) -> "AsyncEngine":
     """A pooled SQLAlchemy engine over asyncpg; ``timeout_seconds`` and ``settings`` as for `connect`."""
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     async def create() -> Any:
         return await connect(url, name, timeout_seconds=timeout_seconds, **settings)

@@ -15,7 +15,8 @@ def wait_seconds(headers: Iterable[str], *, longest: int) -> int | None:
     ``None`` where none is asked for, or none that can be understood. Of several the first counts. Every other
     preference is ignored, as a preference may be.
     """
-    for preference in _PREFERENCE.findall(",".join(headers)):
+    given = ",".join(headers)
+    for preference in _PREFERENCE.findall(given) if given else ():
         if _IS_WAIT.match(preference):
             found = _WAIT.fullmatch(preference)
             if found is None:

@@ -3,6 +3,8 @@
 A wrong setting is one readable line and exit status 2, never a stack trace and never a surprise at runtime.
 """
 
+import re
+from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -101,6 +103,8 @@ class Settings(BaseSettings):
     directory."""
     mail_from: str = "shop@readside.invalid"
     """The sender of the shop's mails."""
+    public_url: str | None = None
+    """Where the shop's own pages are: mails then link to ``/verify-email`` there; none: they tell the call to make."""
     shipping_url: str | None = None
     """Where the shipping service takes changed addresses; none: lines in a file of the data directory."""
     data_platform_url: str | None = None
@@ -119,6 +123,7 @@ class Settings(BaseSettings):
         "jwt_jwks",
         "payment_gateway_url",
         "smtp_url",
+        "public_url",
         "shipping_url",
         "data_platform_url",
         mode="before",
@@ -136,6 +141,23 @@ class Settings(BaseSettings):
     @classmethod
     def _names_mongodb(cls, value: str | None) -> str | None:
         return _checked_url(value, {"mongodb", "mongodb+srv"}, "mongodb://host:27017/?replicaSet=rs0")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _names_a_mail_server(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:587, or smtps:// for TLS at once")
+
+    @field_validator("payment_gateway_url", "public_url", "shipping_url", "data_platform_url")
+    @classmethod
+    def _is_of_the_web(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"http", "https"}, "https://host/path")
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(value)[1]) or not value.isprintable():
+            raise ValueError("not an address such as shop@example.com or Shop <shop@example.com>")
+        return value
 
     @field_validator("currency")
     @classmethod

@@ -8,7 +8,13 @@ Source:  the member's own events; `OrderPlaced`, `OrderPaid` and `OrderCanceled`
 import msgspec
 
 from events.envelope import Envelope
-from events.members import MemberPasswordChanged, MemberRegistered
+from events.members import (
+    EmailVerificationRequested,
+    MemberEmailVerified,
+    MemberPasswordChanged,
+    MemberRegistered,
+    MemberRenamed,
+)
 from events.ordering import Line, OrderCanceled, OrderPaid, OrderPlaced
 from events.values import Value
 from views.kit import Document, Projection
@@ -27,6 +33,7 @@ class MemberProfile(Document, frozen=True, kw_only=True):
     """A member as they, and the shop's staff, see them."""
 
     email: str | None = None
+    email_verified: bool = False
     name: str = ""
     version: int = 0
     registered_at: str | None = None
@@ -36,7 +43,7 @@ class MemberProfile(Document, frozen=True, kw_only=True):
     last_order: LastOrder | None = None
 
 
-view = Projection(MemberProfile, name="member_profile", version=1)
+view = Projection(MemberProfile, name="member_profile", version=2)
 
 
 @view.on(MemberRegistered)
@@ -55,6 +62,26 @@ def register(member: MemberProfile, event: MemberRegistered, envelope: Envelope)
 def change_password(member: MemberProfile, event: MemberPasswordChanged, envelope: Envelope) -> MemberProfile:
     """Nothing to see but the version."""
     return msgspec.structs.replace(member, version=envelope.aggregate_version)
+
+
+@view.on(EmailVerificationRequested)
+def request_verification(member: MemberProfile, event: EmailVerificationRequested, envelope: Envelope) -> MemberProfile:
+    """Nothing to see but the version."""
+    return msgspec.structs.replace(member, version=envelope.aggregate_version)
+
+
+@view.on(MemberEmailVerified)
+def verify_email(member: MemberProfile, event: MemberEmailVerified, envelope: Envelope) -> MemberProfile:
+    """The address is theirs."""
+    return msgspec.structs.replace(
+        member, email_verified=event.email == member.email, version=envelope.aggregate_version
+    )
+
+
+@view.on(MemberRenamed)
+def rename(member: MemberProfile, event: MemberRenamed, envelope: Envelope) -> MemberProfile:
+    """The name that they go by now."""
+    return msgspec.structs.replace(member, name=event.name, version=envelope.aggregate_version)
 
 
 @view.on(OrderPlaced, keys=lambda event: (event.orderer.member_id,))

@@ -2,7 +2,9 @@
 
 Shape:   one document per order, see `OrderDetail`; times are RFC 3339 strings of fixed width, so that they sort.
 Units:   money in minor units of ``currency``; ``payment_amount`` is what is left after discount and points.
-Source:  every event of the order; ``version`` is the version of the last.
+Source:  every event of the order; ``version`` is the version of the last. What other contexts did for it (stock,
+         coupon, points) is told by the order's own events too, which follow from theirs: so a document is one
+         aggregate's, which needs no look before its first event.
 """
 
 from typing import TypeVar
@@ -11,6 +13,7 @@ import msgspec
 
 from events.envelope import Envelope
 from events.ordering import (
+    AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
     Line,
@@ -44,6 +47,7 @@ class Payment(Value, frozen=True, kw_only=True):
     requested_at: str
     approved_at: str | None = None
     declined_at: str | None = None
+    decline_code: str | None = None
     decline_reason: str | None = None
 
 
@@ -83,7 +87,11 @@ class Step(Value, frozen=True):
 
 
 class OrderDetail(Document, frozen=True, kw_only=True):
-    """The order as its buyer and its seller see it."""
+    """The order as its buyer and its seller see it.
+
+    ``stock_status``: RESERVED, SOLD once it is paid, RELEASED. ``coupon_status``: USED, RETURNED. ``points_status``:
+    REQUESTED, USED, REJECTED, RETURN_REQUESTED, RETURNED. None where there is no coupon, or where no points are asked.
+    """
 
     status: str = "PAYMENT_WAITING"
     version: int = 0
@@ -94,6 +102,10 @@ class OrderDetail(Document, frozen=True, kw_only=True):
     discount_amount: int = 0
     points_used: int = 0
     payment_amount: int = 0
+    coupon: AppliedCoupon | None = None
+    stock_status: str = "RESERVED"
+    coupon_status: str | None = None
+    points_status: str | None = None
     payment: Payment | None = None
     shipment: Shipment | None = None
     cancellation: Cancellation | None = None
@@ -109,7 +121,7 @@ _newest_first = (("placed_at", -1), ("_id", -1))
 view = Projection(
     OrderDetail,
     name="order_detail",
-    version=1,
+    version=2,
     indexes=(
         Index(_newest_first),
         Index((("status", 1), *_newest_first)),
@@ -132,6 +144,8 @@ def place(order: OrderDetail, event: OrderPlaced, envelope: Envelope) -> OrderDe
         discount_amount=event.discount_amount,
         payment_amount=event.total_amount - event.discount_amount,
         shipping_info=event.shipping_info,
+        coupon=event.coupon,
+        coupon_status="USED" if event.coupon else None,
         placed_at=rfc3339(envelope.occurred_at),
     )
 
@@ -147,23 +161,49 @@ def request_payment(order: OrderDetail, event: PaymentRequested, envelope: Envel
         points=event.points,
         requested_at=rfc3339(envelope.occurred_at),
     )
-    return _after(order, envelope, payment=payment, points_used=event.points, payment_amount=event.amount)
+    return _after(
+        order,
+        envelope,
+        payment=payment,
+        points_used=event.points,
+        payment_amount=event.amount,
+        points_status="REQUESTED" if event.points else None,
+        # A declined payment had given it back; whoever pays again takes it again.
+        coupon_status="USED" if order.coupon else None,
+    )
 
 
 @view.on(OrderPaid)
 def pay(order: OrderDetail, event: OrderPaid, envelope: Envelope) -> OrderDetail:
     """The payment was approved."""
     at = rfc3339(envelope.occurred_at)
-    return _after(order, envelope, status="PREPARING", payment=_with(order.payment, status="APPROVED", approved_at=at))
+    return _after(
+        order,
+        envelope,
+        status="PREPARING",
+        payment=_with(order.payment, status="APPROVED", approved_at=at),
+        stock_status="SOLD",
+        points_status="USED" if event.points else None,
+    )
 
 
 @view.on(PaymentDeclined)
 def decline(order: OrderDetail, event: PaymentDeclined, envelope: Envelope) -> OrderDetail:
     """The payment was refused, and its points are free again."""
     at = rfc3339(envelope.occurred_at)
-    payment = _with(order.payment, status="DECLINED", declined_at=at, decline_reason=event.reason)
-    due = order.total_amount - order.discount_amount
-    return _after(order, envelope, payment=payment, points_used=0, payment_amount=due)
+    payment = _with(
+        order.payment, status="DECLINED", declined_at=at, decline_code=event.code, decline_reason=event.reason
+    )
+    points_status = "REJECTED" if event.code == "insufficient-points" else "RETURNED"
+    return _after(
+        order,
+        envelope,
+        payment=payment,
+        points_used=0,
+        payment_amount=order.total_amount - order.discount_amount,
+        points_status=points_status if payment.points else None,
+        coupon_status="RETURNED" if order.coupon else None,
+    )
 
 
 @view.on(ShippingInfoChanged)
@@ -202,14 +242,19 @@ def complete_delivery(order: OrderDetail, event: DeliveryCompleted, envelope: En
 def cancel(order: OrderDetail, event: OrderCanceled, envelope: Envelope) -> OrderDetail:
     """The order was called off; what was paid is to go back."""
     at = rfc3339(envelope.occurred_at)
-    cancellation = Cancellation(reason=event.reason, canceled_by=event.canceled_by, canceled_at=at)
-    if not event.was_paid:
-        return _after(order, envelope, status="CANCELED", cancellation=cancellation)
-    return _after(
+    canceled = msgspec.structs.replace(
         order,
-        envelope,
         status="CANCELED",
-        cancellation=cancellation,
+        cancellation=Cancellation(reason=event.reason, canceled_by=event.canceled_by, canceled_at=at),
+        stock_status="RELEASED",
+        coupon_status="RETURNED" if order.coupon else None,
+    )
+    if not event.was_paid:
+        return _after(canceled, envelope)
+    return _after(
+        canceled,
+        envelope,
+        points_status="RETURN_REQUESTED" if order.points_status else None,
         payment=_with(order.payment, status="REFUND_REQUESTED"),
         refund=Refund(status="REFUND_REQUESTED", amount=event.refund_amount, requested_at=at),
     )
@@ -218,7 +263,8 @@ def cancel(order: OrderDetail, event: OrderCanceled, envelope: Envelope) -> Orde
 @view.on(RefundCompleted)
 def complete_refund(order: OrderDetail, event: RefundCompleted, envelope: Envelope) -> OrderDetail:
     """The money went back."""
-    return _refunded(order, envelope, status="REFUNDED")
+    returned = msgspec.structs.replace(order, points_status="RETURNED" if order.points_status else None)
+    return _refunded(returned, envelope, status="REFUNDED")
 
 
 @view.on(RefundFailed)

@@ -3,13 +3,14 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 from starlette.responses import Response
 
 from command.catalog import service
 from command.catalog.model import Product
 from command.documented import command
 from command.edge import Body, Id, Line, Name, Staff, UseCases
+from command.partial import PartialBody, partial_example
 from runtime.openapi import example
 from runtime.problems import invalid_input
 
@@ -35,29 +36,14 @@ class RegisterProduct(Body):
     stock: Pieces
 
 
-def _without_null(schema: dict[str, Any]) -> None:
-    """What is not given stays as it is; but null is neither a name nor a price."""
-    for name, property_schema in schema["properties"].items():
-        given, _null = property_schema["anyOf"]
-        schema["properties"][name] = {"title": property_schema["title"], **given}
-    schema |= {"minProperties": 1, "example": {"unit_price": 1090}}
-
-
-class ChangeProduct(Body):
+class ChangeProduct(PartialBody):
     """What changes; at least one."""
 
-    model_config = ConfigDict(json_schema_extra=_without_null)
+    model_config = partial_example(unit_price=1090)
 
     name: Name | None = None
     category: Category | None = None
     unit_price: Minor | None = None
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> "ChangeProduct":
-        given = [getattr(self, name) for name in self.model_fields_set]
-        if not given or None in given:
-            raise ValueError("give at least one of name, category, unit_price, and none of them null")
-        return self
 
 
 class AdjustStock(Body):

@@ -73,20 +73,19 @@ class Products(AggregateRepository[Product]):
     async def those(self, product_ids: Sequence[str]) -> dict[str, Product]:
         """Those of these products that exist, by id."""
         rows = await self.connection.execute(select(products).where(products.c.product_id.in_(product_ids)))
-        found = {
-            row["product_id"]: Product(
-                id=row["product_id"],
-                version=row["version"],
-                name=row["name"],
-                category=row["category"],
-                unit_price=row["unit_price"],
-                currency=row["currency"],
+        return {
+            row["product_id"]: self.loaded(
+                Product(
+                    id=row["product_id"],
+                    version=row["version"],
+                    name=row["name"],
+                    category=row["category"],
+                    unit_price=row["unit_price"],
+                    currency=row["currency"],
+                )
             )
             for row in rows.mappings()
         }
-        for product in found.values():
-            self.add(product)
-        return found
 
     async def insert(self, aggregates: Sequence[Product]) -> None:
         """Raises `ProductAlreadyRegistered` where an id is taken."""

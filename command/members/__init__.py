@@ -1,1 +1,1 @@
-"""Who buys: sign-up, password, profile."""
+"""Who buys: sign-up, e-mail address, password, profile."""

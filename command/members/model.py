@@ -5,7 +5,13 @@ from datetime import datetime
 
 from command.aggregate import Aggregate
 from command.errors import InvalidCommand, RuleBroken
-from events.members import MemberPasswordChanged, MemberRegistered
+from events.members import (
+    EmailVerificationRequested,
+    MemberEmailVerified,
+    MemberPasswordChanged,
+    MemberRegistered,
+    MemberRenamed,
+)
 
 
 class EmailTaken(RuleBroken):
@@ -16,6 +22,18 @@ class WrongPassword(InvalidCommand):
     """The current password is not right."""
 
 
+class UnknownVerificationToken(InvalidCommand):
+    """No such token is open: it was never sent, has expired, or it or another of its member has been used."""
+
+
+class EmailAlreadyVerified(RuleBroken):
+    """The e-mail address has been confirmed."""
+
+
+class TooManyVerificationMails(RuleBroken):
+    """{mails} mails were sent within {hours} hours; one of them must have arrived, or none will."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Member(Aggregate):
     """One member. ``password_hash`` is ``None`` for one who was imported and never signed up: no password fits."""
@@ -23,6 +41,7 @@ class Member(Aggregate):
     email: str
     name: str
     password_hash: str | None
+    email_verified: bool = False
 
     @classmethod
     def register(cls, member_id: str, *, email: str, name: str, password_hash: str | None, at: datetime) -> "Member":
@@ -35,6 +54,24 @@ class Member(Aggregate):
         """Replace the password; that the old one was right is the use case's to check."""
         self.password_hash = password_hash
         self.record(MemberPasswordChanged(), at)
+
+    def rename(self, name: str, *, at: datetime) -> None:
+        """Go by another name from now on."""
+        self.name = name
+        self.record(MemberRenamed(name=name), at)
+
+    def request_verification(self, *, at: datetime) -> None:
+        """Ask for another mail. Raises `EmailAlreadyVerified`."""
+        if self.email_verified:
+            raise EmailAlreadyVerified
+        self.record(EmailVerificationRequested(email=self.email), at)
+
+    def verify_email(self, *, at: datetime) -> None:
+        """Whoever holds a token reads mail at the address. Raises `UnknownVerificationToken` where that was known."""
+        if self.email_verified:
+            raise UnknownVerificationToken
+        self.email_verified = True
+        self.record(MemberEmailVerified(email=self.email), at)
 
 
 def normalized_email(email: str) -> str:

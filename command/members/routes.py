@@ -51,6 +51,22 @@ class ChangePassword(Body):
     new_password: Password
 
 
+class RenameMember(Body):
+    """The new name."""
+
+    model_config = example(name="Ann Archer")
+
+    name: Name
+
+
+class VerifyEmail(Body):
+    """What the mail held."""
+
+    model_config = example(token="dGhlIHRva2VuIG9mIHRoZSBtYWlsIHRoYXQgd2FzIHNlbnQ")
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
 class MemberAnswer(BaseModel):
     """The member after the command."""
 
@@ -181,6 +197,35 @@ async def change_password(
     if wrong is not None:
         raise wrong
     return answer
+
+
+@router.patch("/members/me", response_model=MemberAnswer, summary="Change one's name", **command())
+async def rename_member(body: RenameMember, caller: Customer, commands: UseCases) -> Response:
+    """Go by another name; orders placed before keep the old one."""
+    return await commands.run(lambda uow: service.rename_member(uow, caller.subject, name=body.name), _answer)
+
+
+@router.post(
+    "/members/me/resend-verification",
+    response_model=MemberAnswer,
+    summary="Ask for another verification mail",
+    **command(202, rules="`email-already-verified`, `too-many-verification-mails`", limited=True),
+)
+async def resend_verification(caller: Customer, commands: UseCases, throttle: Limits) -> Response:
+    """Have the mail with a token sent again, soon; tokens sent before stay good."""
+    throttle.ask_for_mail(caller.subject)
+    return await commands.run(lambda uow: service.request_verification(uow, caller.subject), _answer, status=202)
+
+
+@router.post(
+    "/members/verify-email",
+    response_model=MemberAnswer,
+    summary="Confirm one's e-mail address",
+    **command(invalid="`unknown-verification-token`", token=False),
+)
+async def verify_email(body: VerifyEmail, commands: UseCases) -> Response:
+    """Use the token of a mail; `422 unknown-verification-token` where it is none, is too old, or was used."""
+    return await commands.run(lambda uow: service.verify_email(uow, body.token), _answer)
 
 
 def _answer(member: Member) -> dict[str, Any]:

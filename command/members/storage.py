@@ -1,12 +1,15 @@
 """Tables and statements of the members context."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Table, Text, select
+from sqlalchemy import BigInteger, Boolean, Column, Table, Text, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from command.database import metadata
+from command.aggregate import Aggregate
+from command.database import Moment, metadata
 from command.errors import NotFound
 from command.members.model import EmailTaken, Member
 from command.storage import AggregateRepository
@@ -19,6 +22,22 @@ members = Table(
     Column("email", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("password_hash", Text),
+    Column("email_verified", Boolean, nullable=False, server_default="false"),
+)
+
+email_verifications = Table(
+    "email_verifications",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("member_id", Text, nullable=False, index=True),
+    Column("email", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    Column("used_at", Moment),
+)
+
+_IS_ADDRESS_OF_ITS_MEMBER = (members.c.member_id == email_verifications.c.member_id) & (
+    members.c.email == email_verifications.c.email
 )
 
 
@@ -66,18 +85,81 @@ class Members(AggregateRepository[Member]):
             "email": aggregate.email,
             "name": aggregate.name,
             "password_hash": aggregate.password_hash,
+            "email_verified": aggregate.email_verified,
         }
 
     async def _find(self, condition: Any) -> Member | None:
         row = (await self.connection.execute(select(members).where(condition))).mappings().first()
         if row is None:
             return None
-        member = Member(
-            id=row["member_id"],
-            version=row["version"],
-            email=row["email"],
-            name=row["name"],
-            password_hash=row["password_hash"],
+        return self.loaded(
+            Member(
+                id=row["member_id"],
+                version=row["version"],
+                email=row["email"],
+                name=row["name"],
+                password_hash=row["password_hash"],
+                email_verified=row["email_verified"],
+            )
         )
-        self.add(member)
-        return member
+
+
+class Verifications:
+    """Tokens that were sent to confirm addresses, by their hashes."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    def touched(self) -> Sequence[Aggregate]:
+        """A token is no aggregate; what becomes of it is told by its member's events."""
+        return ()
+
+    async def save(self) -> None:
+        """Nothing waits to be written."""
+
+    async def open(self, token_hash: str, *, member_id: str, email: str, event_id: str, expires_at: datetime) -> None:
+        """Keep a token that is about to be sent, because of this event."""
+        row = {
+            "token_hash": token_hash,
+            "member_id": member_id,
+            "email": email,
+            "event_id": event_id,
+            "expires_at": expires_at,
+        }
+        await self.connection.execute(insert(email_verifications), row)
+
+    async def holder_of(self, token_hash: str, at: datetime) -> str | None:
+        """The member whose token this is, if it is good at that moment."""
+        member_id: str | None = await self.connection.scalar(
+            select(email_verifications.c.member_id)
+            # It proves the address that it was sent to, and no other that the member might have by now.
+            .join(members, onclause=_IS_ADDRESS_OF_ITS_MEMBER)
+            .where(
+                email_verifications.c.token_hash == token_hash,
+                email_verifications.c.used_at.is_(None),
+                email_verifications.c.expires_at > at,
+            )
+        )
+        return member_id
+
+    async def mails_to(self, member_id: str, at: datetime, *, besides: str | None = None) -> int:
+        """For how many events, other than ``besides``, the member was sent tokens that have not expired since."""
+        others = email_verifications.c.event_id.is_distinct_from(besides)
+        mails: int | None = await self.connection.scalar(
+            select(func.count(email_verifications.c.event_id.distinct())).where(
+                email_verifications.c.member_id == member_id, email_verifications.c.expires_at > at, others
+            )
+        )
+        return mails or 0
+
+    async def use_up(self, member_id: str, at: datetime) -> None:
+        """None of the member's tokens is good any more."""
+        await self.connection.execute(
+            update(email_verifications)
+            .where(email_verifications.c.member_id == member_id, email_verifications.c.used_at.is_(None))
+            .values(used_at=at)
+        )
+
+    async def forget(self, expired_at: datetime) -> None:
+        """Drop those that had expired by then."""
+        await self.connection.execute(delete(email_verifications).where(email_verifications.c.expires_at <= expired_at))

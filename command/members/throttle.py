@@ -17,6 +17,7 @@ from runtime.rate_limits import RateLimit, client_address
 from runtime.settings import Settings
 
 _MOST_KNOWN = 50_000
+_MAILS_PER_MINUTE = 3
 
 
 class Attempt:
@@ -38,6 +39,7 @@ class Throttle:
         self._sign_ups = RateLimit(settings.sign_ups_per_minute)
         self._tokens = RateLimit(settings.tokens_per_minute)
         self._failures = RateLimit(settings.password_failures_per_minute)
+        self._mails = RateLimit(_MAILS_PER_MINUTE)
         self._known: dict[str, None] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -48,6 +50,10 @@ class Throttle:
     def sign_in(self, request: Request) -> None:
         """Count a sign-in. Raises a `Problem` past the limit of its address."""
         self._tokens.hit(client_address(request, self._proxies))
+
+    def ask_for_mail(self, member_id: str) -> None:
+        """Count a mail that a member asks for. Raises a `Problem` past their limit."""
+        self._mails.hit(member_id)
 
     @asynccontextmanager
     async def password_check(self, request: Request, account: str) -> AsyncIterator[Attempt]:

@@ -133,6 +133,7 @@ class Order(Aggregate):
     shipping_info: ShippingInfo
     status: OrderStatus
     placed_at: datetime
+    coupon: AppliedCoupon | None = None
     payment: Payment | None = None
     carrier: str | None = None
     tracking_number: str | None = None
@@ -170,6 +171,7 @@ class Order(Aggregate):
             shipping_info=shipping_info,
             status=OrderStatus.PAYMENT_WAITING,
             placed_at=at,
+            coupon=coupon,
         )
         order.record(
             OrderPlaced(
@@ -212,6 +214,7 @@ class Order(Aggregate):
                 currency=self.currency,
                 points=points,
                 card_token=card_token,
+                coupon=self.coupon,
             ),
             at,
         )
@@ -236,7 +239,8 @@ class Order(Aggregate):
         """The money did not come; the order can be paid again."""
         payment = self._payment_in(PaymentStatus.REQUESTED)
         payment.status = PaymentStatus.DECLINED
-        self.record(PaymentDeclined(payment_id=payment.payment_id, reason=reason, code=code), at)
+        declined = PaymentDeclined(payment_id=payment.payment_id, reason=reason, code=code, coupon=self.coupon)
+        self.record(declined, at)
 
     def change_shipping_info(self, shipping_info: ShippingInfo, *, at: datetime) -> None:
         """Send the parcel elsewhere, as long as it has not left."""
@@ -297,6 +301,7 @@ class Order(Aggregate):
                 was_paid=was_paid,
                 refund_amount=self.amount_due if was_paid else 0,
                 lines=self.lines,
+                coupon=self.coupon,
             ),
             at,
         )

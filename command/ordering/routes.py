@@ -75,7 +75,7 @@ class PlaceOrder(Body):
 
     lines: Annotated[list[OrderLineBody], Field(min_length=1, max_length=MOST_LINES)]
     shipping_info: ShippingInfoBody
-    coupon_code: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    coupon_code: Id | None = None
 
 
 class PayOrder(Body):
@@ -119,7 +119,7 @@ class OrderAnswer(BaseModel):
 
 
 class PlacedAnswer(OrderAnswer):
-    """The order as placed; `total_amount` in minor units."""
+    """The order as placed; amounts in minor units, and what is to be paid is their difference."""
 
     model_config = example(
         order_id="01a1fd9a-0f1b-7755-bf54-6e41f8a8e764",
@@ -127,10 +127,12 @@ class PlacedAnswer(OrderAnswer):
         version=1,
         currency="USD",
         total_amount=1980,
+        discount_amount=0,
     )
 
     currency: str
     total_amount: int
+    discount_amount: int
 
 
 @router.post(
@@ -138,7 +140,10 @@ class PlacedAnswer(OrderAnswer):
     response_model=PlacedAnswer,
     summary="Place an order",
     **command(
-        201, rules="`insufficient-stock`", invalid="`unknown-product`, `unknown-coupon`, `amount-too-large`", makes=True
+        201,
+        rules="`insufficient-stock`, `coupon-not-applicable`, `coupon-already-used`, `coupon-expired`",
+        invalid="`unknown-product`, `unknown-coupon`, `amount-too-large`",
+        makes=True,
     ),
 )
 async def place_order(
@@ -148,7 +153,7 @@ async def place_order(
     commands: UseCases,
     asked: Annotated[Neighbours, Depends(neighbours(Neighbours))],
 ) -> Response:
-    """Place an order at today's prices; its stock is reserved, or nothing happens."""
+    """Place an order at today's prices; its stock is reserved and its coupon used, or nothing happens."""
     return await commands.run(
         lambda uow: service.place_order(
             uow,
@@ -159,7 +164,12 @@ async def place_order(
             shipping_info=body.shipping_info.value(),
             coupon_code=body.coupon_code,
         ),
-        lambda order: {**_answer(order), "currency": order.currency, "total_amount": order.total_amount},
+        lambda order: {
+            **_answer(order),
+            "currency": order.currency,
+            "total_amount": order.total_amount,
+            "discount_amount": order.discount_amount,
+        },
         status=201,
         location="/orders/{id}",
     )
@@ -171,7 +181,7 @@ async def place_order(
     summary="Pay an order",
     **command(
         202,
-        rules="`already-paid`, `already-canceled`, `payment-in-progress`, `coupon-not-available`",
+        rules="`already-paid`, `already-canceled`, `payment-in-progress`",
         invalid="`points-exceed-amount`",
     ),
 )

@@ -11,7 +11,7 @@ from command.errors import InvalidCommand, NotFound
 from command.ordering.model import Order
 from command.ordering.storage import Orders
 from command.unit_of_work import UnitOfWork
-from events.ordering import Line, Orderer, ShippingInfo
+from events.ordering import AppliedCoupon, Line, Orderer, ShippingInfo
 from runtime.clock import now
 from runtime.ids import new_id
 from runtime.tokens import Caller
@@ -19,10 +19,6 @@ from runtime.tokens import Caller
 
 class UnknownProduct(InvalidCommand):
     """No such product: {products}."""
-
-
-class UnknownCoupon(InvalidCommand):
-    """No such coupon: {coupon_code}."""
 
 
 class ProductNow(Protocol):
@@ -33,12 +29,22 @@ class ProductNow(Protocol):
     unit_price: int
 
 
+class CouponQuote(Protocol):
+    """Which coupon of this code the member would use, and what it takes off; refuses where there is none to use."""
+
+    async def __call__(
+        self, uow: UnitOfWork, coupon_code: str, *, member_id: str, total_amount: int, currency: str
+    ) -> tuple[AppliedCoupon, int]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What other contexts answer: products as they are now, and the name of a member (``None``: not one of ours)."""
+    """What other contexts answer: products as they are now, the name of a member (``None``: not one of ours), and what
+    a coupon takes off."""
 
     products_now: Callable[[UnitOfWork, Sequence[str]], Awaitable[dict[str, ProductNow]]]
     member_name: Callable[[UnitOfWork, str], Awaitable[str | None]]
+    coupon_quote: CouponQuote
 
 
 async def place_order(
@@ -51,20 +57,28 @@ async def place_order(
     shipping_info: ShippingInfo,
     coupon_code: str | None = None,
 ) -> Order:
-    """Place an order of ``(product id, quantity)`` lines at today's prices. Raises `UnknownProduct`."""
-    if coupon_code is not None:
-        raise UnknownCoupon(coupon_code=coupon_code)
+    """Place an order of ``(product id, quantity)`` lines at today's prices. Raises `UnknownProduct`, and whatever the
+    coupons context has against the coupon."""
     products = await neighbours.products_now(uow, sorted({product_id for product_id, _ in lines}))
     unknown = {product_id for product_id, _ in lines} - products.keys()
     if unknown:
         raise UnknownProduct(products=", ".join(sorted(unknown)))
     name = await neighbours.member_name(uow, caller.subject)
+    listed = [_line(product_id, products[product_id], quantity) for product_id, quantity in lines]
+    coupon, discount_amount = None, 0
+    if coupon_code is not None:
+        total_amount = sum(line.amount for line in listed)
+        coupon, discount_amount = await neighbours.coupon_quote(
+            uow, coupon_code, member_id=caller.subject, total_amount=total_amount, currency=currency
+        )
     order = Order.place(
         new_id(),
         orderer=Orderer(caller.subject, name or caller.name or caller.subject),
         currency=currency,
-        lines=[_line(product_id, products[product_id], quantity) for product_id, quantity in lines],
+        lines=listed,
         shipping_info=shipping_info,
+        discount_amount=discount_amount,
+        coupon=coupon,
         at=now(),
     )
     uow.repository(Orders).add(order)

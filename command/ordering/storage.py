@@ -10,7 +10,7 @@ from command.database import Moment, metadata
 from command.errors import NotFound
 from command.ordering.model import Order, OrderStatus, Payment, PaymentStatus
 from command.storage import AggregateRepository
-from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
+from events.ordering import Address, AppliedCoupon, Line, Orderer, Receiver, ShippingInfo
 
 orders = Table(
     "orders",
@@ -38,6 +38,8 @@ orders = Table(
     Column("tracking_number", Text),
     Column("cancel_reason", Text),
     Column("placed_at", Moment, nullable=False),
+    Column("coupon_id", Text),
+    Column("coupon_code", Text),
     Index("ix_orders_member_id_placed_at", "member_id", "placed_at"),
     Index("ix_orders_unpaid", "placed_at", postgresql_where=text("status = 'PAYMENT_WAITING'")),
 )
@@ -81,9 +83,7 @@ class Orders(AggregateRepository[Order]):
         lines = await self.connection.execute(
             select(order_lines).where(order_lines.c.order_id == order_id).order_by(order_lines.c.line_number)
         )
-        order = _order(row, lines.mappings())
-        self.add(order)
-        return order
+        return self.loaded(_order(row, lines.mappings()))
 
     async def unpaid(self, placed_before: datetime, limit: int) -> list[str]:
         """The ids of the oldest orders that were placed before then and wait for their payment, also one under way."""
@@ -109,7 +109,7 @@ class Orders(AggregateRepository[Order]):
 
     def row(self, aggregate: Order) -> dict[str, Any]:
         """The order as a row; its lines never change and are written once."""
-        shipping, payment = aggregate.shipping_info, aggregate.payment
+        shipping, payment, coupon = aggregate.shipping_info, aggregate.payment, aggregate.coupon
         return {
             "order_id": aggregate.id,
             "version": aggregate.version,
@@ -134,6 +134,8 @@ class Orders(AggregateRepository[Order]):
             "tracking_number": aggregate.tracking_number,
             "cancel_reason": aggregate.cancel_reason,
             "placed_at": aggregate.placed_at,
+            "coupon_id": coupon.coupon_id if coupon else None,
+            "coupon_code": coupon.coupon_code if coupon else None,
         }
 
 
@@ -166,6 +168,7 @@ def _order(row: Any, lines: Any) -> Order:
             Address(row["zip_code"], row["address1"], row["address2"]),
             row["message"],
         ),
+        coupon=AppliedCoupon(row["coupon_id"], row["coupon_code"]) if row["coupon_id"] is not None else None,
         payment=_payment(row),
         carrier=row["carrier"],
         tracking_number=row["tracking_number"],

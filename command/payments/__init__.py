@@ -1,1 +1,1 @@
-"""Payments: the money of an order, as the card gateway takes it and gives it back."""
+"""Payments: what the card gateway is asked for, what it answered, and what goes back."""

@@ -1,1 +1,1 @@
-"""Posts: members' questions about products, and their reviews."""
+"""What members write about products: questions and reviews."""

@@ -4,6 +4,7 @@ The points are put around the product's own functions from here, so that nothing
 is SIGKILL: no handler runs, nothing is flushed, no connection is closed politely.
 """
 
+import asyncio
 import os
 import signal
 import sys
@@ -15,11 +16,11 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from eventstore import Sequencer, sequencer
-from projector import bulk
+from projector import bulk, indexes
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
-from views.kit import AdditiveView
+from views.kit import AdditiveView, View
 
 R = TypeVar("R")
 
@@ -156,6 +157,32 @@ def before_taking_over(death: Death) -> None:
     bulk._take_over = dying  # type: ignore[assignment]
 
 
+def before_the_indexes(death: Death) -> None:
+    """The moment when every process of a rebuild is done, and there is no index yet."""
+    make_all = indexes.make_all
+
+    async def dying(database: Any, view: View, instance: str) -> None:
+        if ".g" in instance:
+            death.here()
+        await make_all(database, view, instance)
+
+    indexes.make_all = dying
+
+
+def while_indexing(death: Death) -> None:
+    """The moment when the server is at work on the indexes of a rebuild."""
+    make_all = indexes.make_all
+
+    async def dying(database: Any, view: View, instance: str) -> None:
+        making = asyncio.create_task(make_all(database, view, instance))
+        if ".g" in instance:
+            await asyncio.sleep(0.005)
+            death.here()
+        await making
+
+    indexes.make_all = dying
+
+
 def checkpoint_runs_ahead(death: Death) -> None:
     """A planted bug, and a death in the gap that it leaves: the checkpoint is written before the documents."""
 
@@ -204,6 +231,8 @@ REPAIRS: dict[str, Callable[[Death], None]] = {
 }
 REBUILDS: dict[str, Callable[[Death], None]] = {
     "in the middle of a rebuild": while_rebuilding,
+    "before the indexes of a rebuild are made": in_bulk(before_the_indexes),
+    "while the indexes of a rebuild are made": in_bulk(while_indexing),
     "before the parts of a rebuild are taken over": in_bulk(before_taking_over),
 }
 PLANTED_BUGS: dict[str, Callable[[Death], None]] = {

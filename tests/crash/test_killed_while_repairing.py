@@ -9,6 +9,7 @@ from projector.registry import Registry
 from runtime.settings import Settings
 from tests.crash.lives import a_projector, dies_at, found_wrong, trading
 from tests.crash.runner import REBUILDS, REPAIRS
+from tests.instances import ORDER_DETAIL
 from tests.integration.projecting import ReadSide, Shop, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a busy machine is no failure
@@ -78,7 +79,7 @@ async def test_a_projector_that_is_killed_in_a_rebuild_leaves_a_view_that_the_ne
     async with a_projector(settings):
 
         async def is_served() -> bool:
-            return (await read_side.active())[VIEW] == "order_detail.v1.g2"
+            return (await read_side.active())[VIEW] == f"{ORDER_DETAIL}.g2"
 
         await until(is_served, "the rebuilt view served")
         assert await found_wrong(shop, read_side) == []

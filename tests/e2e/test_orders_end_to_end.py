@@ -1,12 +1,14 @@
 """One order through the whole path: commands to the command API, answers from the query API.
 
-Nothing here sleeps or polls: every question carries the token of the command whose effects it asks about.
+Nothing here sleeps or polls: every question carries the token of the command whose effects it asks about. What comes of
+a payment is no command's effect: it is watched for, in the order's stream.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -55,6 +57,15 @@ class Person:
         assert int(answer.headers["Read-Model-Position"]) > 0
         assert float(answer.headers["Read-Model-Lag-Seconds"]) >= 0
         return answer
+
+    def until_settled(self, order_id: str) -> dict[str, Any]:
+        """Watch an order of one's own until its payment, or its refund, was answered: the order then."""
+        with self.watch(f"/orders/{order_id}/stream") as stream:
+            for state in stream.iter_sse():
+                order: dict[str, Any] = state.json()
+                if order["payment"]["status"] not in ("REQUESTED", "REFUND_REQUESTED"):
+                    return order
+        raise AssertionError("the stream ended")
 
     def watch(self, path: str, **query: str) -> AbstractContextManager[EventSource]:
         """Listen to a stream of the query API, from the last command on."""
@@ -120,8 +131,17 @@ def _placed(member: Person, product_id: str, quantity: int) -> str:
     return order_id
 
 
-def _paid(member: Person, order_id: str) -> None:
+def _paid(staff: Person, member: Person, order_id: str) -> None:
+    """Pay, and have the answer; whatever either of them asks next, by the token of a later command, includes it."""
     member.tell("POST", f"/orders/{order_id}/pay", {"method": "card", "card_token": "tok_visa"})
+    assert member.until_settled(order_id)["status"] == "PREPARING"
+    _is_past(staff, member)
+
+
+def _is_past(staff: Person, member: Person) -> None:
+    probe = {"product_id": str(uuid4()), "name": "Probe", "category": "probes", "unit_price": 1, "stock": 0}
+    staff.tell("POST", "/products", probe)
+    member.consistency_token = staff.consistency_token
 
 
 def _sales(staff: Person, category: str) -> dict[str, Any]:
@@ -137,7 +157,7 @@ def test_an_order_is_seen_in_every_view_as_soon_as_its_command_was_answered(peop
 
     order_id = _placed(member, "pen", 3)
     assert member.ask(f"/orders/{order_id}").json()["status"] == "PAYMENT_WAITING"
-    _paid(member, order_id)
+    _paid(staff, member, order_id)
 
     detail = member.ask(f"/orders/{order_id}")
     order = detail.json()
@@ -168,8 +188,10 @@ def test_a_canceled_order_is_taken_back_everywhere(people: People) -> None:
     staff, (_, member) = people.staff(), people.member("bob")
     _registered(staff, "ball", "toys")
     order_id = _placed(member, "ball", 4)
-    _paid(member, order_id)
+    _paid(staff, member, order_id)
     member.tell("POST", f"/orders/{order_id}/cancel", {"reason": "changed my mind"})
+    assert member.until_settled(order_id)["payment"]["status"] == "REFUNDED"
+    _is_past(staff, member)
 
     order = member.ask(f"/orders/{order_id}").json()
     assert (order["status"], order["cancellation"]["reason"]) == ("CANCELED", "changed my mind")
@@ -230,7 +252,7 @@ def test_who_watches_sees_an_order_and_the_sales_change_with_each_command(people
     order_id = _placed(fay, "lamp", 2)
     staff.consistency_token = fay.consistency_token
     steps: dict[str, Callable[[], object]] = {
-        "PREPARING": lambda: _paid(fay, order_id),
+        "PREPARING": lambda: _paid(staff, fay, order_id),
         "SHIPPED": lambda: staff.tell("POST", f"/orders/{order_id}/ship", {"carrier": "c", "tracking_number": "1"}),
         "DELIVERING": lambda: staff.tell("POST", f"/orders/{order_id}/start-delivery", {}),
         "DELIVERY_COMPLETED": lambda: staff.tell("POST", f"/orders/{order_id}/complete-delivery", {}),

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.stack import READSIDE, Stack, wait_for
+from tests.instances import ORDER_DETAIL
 from views import all_views
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes, on whatever machine
@@ -63,7 +64,7 @@ def _is_audited(projector_port: int) -> bool:
 
 
 def _is_idle(status: str) -> bool:
-    return re.search(r"^order_detail\.v1 +active +idle ", status, re.MULTILINE) is not None
+    return re.search(rf"^{re.escape(ORDER_DETAIL)} +active +idle ", status, re.MULTILINE) is not None
 
 
 def _orders(query: httpx.Client) -> list[Any]:

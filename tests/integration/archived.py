@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from events.members import MemberPasswordChanged, MemberRegistered
 from eventstore import EventLog, Filter, PendingEvent, Sequencer, StoredEvent, append, archiving, parquet, partitions
 from eventstore.archiving import archiving as hold
+from eventstore.share import EVERY, Share
 from runtime.postgres import connect, make_engine
 from tests.unit.views.given import MOMENT
 
@@ -70,10 +71,12 @@ async def everything(log: EventLog, limit: int = 37) -> list[StoredEvent]:
     return found
 
 
-async def all_of_types(log: EventLog, types: list[str], until: int, limit: int = 37) -> list[StoredEvent]:
+async def all_of_types(
+    log: EventLog, types: list[str], until: int, limit: int = 37, share: Share = EVERY
+) -> list[StoredEvent]:
     """As the workers of a rebuild read."""
     found: list[StoredEvent] = []
-    while events := await log.of_types(types, found[-1].position if found else 0, until, limit):
+    while events := await log.of_types(types, found[-1].position if found else 0, until, limit, share):
         found += events
     return found
 

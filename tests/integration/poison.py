@@ -24,6 +24,7 @@ from runtime.clock import now
 from runtime.mongo import mongo_database
 from runtime.settings import Settings
 from tests.builders import a_line, an_order
+from tests.instances import instance
 from views import member_profile, order_detail, product_catalog, sales_statistics
 
 PATIENCE_SECONDS = 60.0
@@ -98,7 +99,7 @@ class Views:
 
     async def documents(self) -> dict[str, dict[str, Any]]:
         """Every document of every view."""
-        return {view: {one["_id"]: one async for one in self.database[f"{view}.v1"].find()} for view in VIEWS}
+        return {view: {one["_id"]: one async for one in self.database[instance(view)].find()} for view in VIEWS}
 
     async def states(self, view: str) -> list[tuple[str, str]]:
         """Event type and state of a view's letters, in the order of the log."""

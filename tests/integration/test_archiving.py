@@ -15,7 +15,9 @@ from eventstore import ArchiveUnavailable, EventLog, Filter
 from eventstore.archiving import ArchiveRefusedError
 from eventstore.archiving import archiving as hold
 from eventstore.manifest import NoBeginningError
+from eventstore.share import Share
 from runtime.postgres import connect
+from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, SALES_STATISTICS
 from tests.integration.archived import (
     SIZE,
     all_of,
@@ -28,6 +30,8 @@ from tests.integration.archived import (
 )
 
 EVENTS = 3 * SIZE + 50
+BOTH = ["MemberRegistered", "MemberPasswordChanged"]
+SHARES = [Share(number, 3) for number in range(3)]
 ONE_AGGREGATE = Filter(aggregate_type="member", aggregate_id="m-4")
 
 
@@ -74,6 +78,7 @@ async def seen(log: EventLog) -> list[object]:
         await all_of_types(log, ["MemberRegistered"], EVENTS),
         await all_of_types(log, ["MemberRegistered", "MemberPasswordChanged"], 2 * SIZE + 10),
         await log.of_types(["MemberPasswordChanged"], 50, 60, 100),
+        [await all_of_types(log, types, EVENTS, share=share) for types in (BOTH[:1], BOTH) for share in SHARES],
         [await log.complete_up_to(position) for position in positions],
         await log.head(),
     ]
@@ -100,6 +105,33 @@ async def test_readers_see_the_same_log_before_and_after_and_with_part_of_it_res
 
     assert await archive(url, folder, SIZE + 1) == 1
     assert await seen(log) == before
+
+
+async def test_every_event_falls_to_one_share_and_all_of_an_aggregate_to_the_same_wherever_they_stand(
+    url: str, folder: Path, log: EventLog
+) -> None:
+    assert await archive(url, folder, SIZE + 1) == 1
+    shares = [await all_of_types(log, BOTH, EVENTS, share=share) for share in SHARES]
+    assert sorted(event.position for share in shares for event in share) == list(range(1, EVENTS + 1))
+    aggregates = [{event.aggregate_id for event in share} for share in shares]
+    assert all(aggregates), "a share without events would prove nothing"
+    assert len(set.union(*aggregates)) == sum(map(len, aggregates))
+
+
+@pytest.mark.parametrize("of", [2, 3, 4])
+async def test_the_database_and_this_process_share_alike(postgres_url: str, of: int) -> None:
+    ids = ["", "a", "85123A", "Zoë", "주문-7", "🛒", "o" * 255, *(f"018f-{number:04x}" for number in range(300))]
+    connection = await connect(postgres_url, "test")
+    try:
+        for share in (Share(number, of) for number in range(of)):
+            rows = await connection.fetch(
+                f"SELECT aggregate_id FROM unnest($1::text[]) AS aggregate_id WHERE {share.condition()}",  # noqa: S608
+                ids,
+            )
+            assert [row["aggregate_id"] for row in rows] == [one for one in ids if share.holds(one)]
+            assert len(rows) > len(ids) / of / 2, "shares of about the same size"
+    finally:
+        await connection.close()
 
 
 async def test_the_log_goes_on_after_its_beginning_was_archived(url: str, folder: Path, log: EventLog) -> None:
@@ -158,7 +190,7 @@ async def test_only_whole_partitions_before_a_position_or_a_moment_are_archived(
         (EVENTS + 2, {}, f"position {EVENTS + 2} is beyond the head of the log, which is {EVENTS}"),
         (
             EVENTS,
-            {"order_detail.v1": EVENTS, "sales_statistics.v1": 2 * SIZE, "member_profile.v1": 3 * SIZE},
+            {ORDER_DETAIL: EVENTS, SALES_STATISTICS: 2 * SIZE, MEMBER_PROFILE: 3 * SIZE},
             f"sales_statistics.v1 is at position {2 * SIZE}, and has still to pass {3 * SIZE - 1},"
             " the last one to archive",
         ),

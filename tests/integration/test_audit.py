@@ -17,6 +17,7 @@ from projector.runner import Runner
 from readside.reconciliation import Reconciliation
 from runtime.mongo import Database
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL, SALES_STATISTICS
 from tests.integration.poison import poison
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting, until
 from tests.integration.test_verification import CORRUPTIONS, healed
@@ -125,7 +126,7 @@ async def test_the_warning_names_ids_and_fields_and_no_values(settings: Settings
         order_id = await shop.place()
         await read_side.reached(len(shop.acknowledged))
         change = {"shipping_info.receiver.name": "Somebody Else"}
-        await read_side.database["order_detail.v1"].update_one({"_id": order_id}, {"$set": change})
+        await read_side.database[ORDER_DETAIL].update_one({"_id": order_id}, {"$set": change})
         with capture_logs() as logs:
             async with auditing(settings, read_side, daemon.runners) as audit:
                 await rounds_until(audit, {"order_detail"})
@@ -207,7 +208,7 @@ async def test_totals_that_differ_are_a_metric(settings: Settings) -> None:
     async with an_audited_shop(settings) as (shop, read_side, daemon):
         await shop.place()
         await read_side.reached(len(shop.acknowledged))
-        await read_side.database["sales_statistics.v1"].update_many(
+        await read_side.database[SALES_STATISTICS].update_many(
             {"_id": {"$regex": "^month.none"}}, {"$inc": {"placed_orders": 2}}
         )
         async with auditing(settings, read_side, daemon.runners, Reconciliation(settings)) as audit:

@@ -17,6 +17,7 @@ from projector.store import ViewStore
 from runtime.clock import now
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL, SALES_STATISTICS
 from tests.integration.poison import VIEWS, Log, Views, poison, projecting, soundly_projected, until
 from views import order_detail
 
@@ -192,7 +193,7 @@ async def test_discarding_skips_one_event_for_good_and_what_waited_behind_it_goe
             with pytest.raises(DeadLetterSettled):
                 await views.letters.refuse_settled(letter)
     # Nobody is asked again, not even when the view is made anew.
-    await views.database["sales_statistics.v1"].drop()
+    await views.database[SALES_STATISTICS].drop()
     await views.database["checkpoints"].delete_one({"view": "sales_statistics"})
     async with projecting(settings):
         await views.reached(log.count)
@@ -226,7 +227,7 @@ async def test_who_asked_for_what_and_why_is_kept(log: Log, views: Views, settin
         ("discarded", "test data"),
     ]
     with pytest.raises(NoSuchDeadLetter):
-        await views.letters.show("order_detail.v1.999")
+        await views.letters.show(f"{ORDER_DETAIL}.999")
 
 
 async def test_what_was_asked_for_while_no_projector_ran_is_done_by_the_next(
@@ -322,7 +323,7 @@ async def test_where_it_is_set_a_dead_letter_is_tried_again_by_itself_ever_more_
             await until(lambda: attempts(4), "a retry")
             broken.undo()
             await until(lambda: attempts(100), "a retry that succeeds")
-    first, second = (await views.letters.show("order_detail.v1.6"))["history"]
+    first, second = (await views.letters.show(f"{ORDER_DETAIL}.6"))["history"]
     assert [(one["by"], one["what"]) for one in (first, second)] == [
         ("projector", "failed again"),
         ("projector", "succeeded"),
@@ -357,7 +358,7 @@ async def test_a_projector_that_has_missed_a_retry_writes_nothing_over_what_was_
     log: Log, views: Views, settings: Settings
 ) -> None:
     with ThreadPoolExecutor(2) as threads:
-        here, there = (ViewStore(views.database, order_detail.view, "order_detail.v1", threads) for _ in range(2))
+        here, there = (ViewStore(views.database, order_detail.view, ORDER_DETAIL, threads) for _ in range(2))
         mine, theirs = await here.prepare(1), await there.prepare(1)
         nothing = Settlement(letters=[], history=[], marked=[], unmarked=[])
         settled = await here.write(Folded(0, [], mine.position, None, None, [], [], nothing), mine, 0)

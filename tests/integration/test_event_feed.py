@@ -26,6 +26,7 @@ from events.values import Value
 from eventstore import PendingEvent, Sequencer, append
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.instances import PRODUCT_CATALOG
 from tests.integration.projecting import a_read_side, projecting, until
 from tests.integration.serving import Served, refusal, served
 
@@ -482,7 +483,7 @@ async def test_an_event_of_an_older_version_arrives_upcast_in_the_view_and_as_wr
 
     async with projecting(settings), a_read_side(settings) as read_side:
         await read_side.reached(2)
-        stocked = await read_side.documents("product_catalog.v1")
+        stocked = await read_side.documents(PRODUCT_CATALOG)
     async with served(create_app(settings)) as api, api.client("op", "operator") as client:
         [told] = (await client.get("/events", params={"after": 1})).json()
         schema = (await client.get(told["dataschema"])).json()

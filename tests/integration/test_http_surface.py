@@ -55,6 +55,7 @@ _BAD_BODIES = {
     "a lone surrogate as a field": order_with(more=', "\\ud800": 1'),
     "an endless field": order_with(more=f', "{"x" * 500_000}": 1'),
     "a lone surrogate as a coupon": order_with(more=', "coupon_code": "\\udfff"'),
+    "a NUL as a coupon": order_with(more=', "coupon_code": "a\\u0000b"'),
     "10,000 lines": json.dumps(ORDER | {"lines": ORDER["lines"] * 10_000}).encode(),  # type: ignore[operator]
     "10,000 fields": json.dumps(ORDER | {f"f{number}": 1 for number in range(10_000)}).encode(),
     "deep nesting": b"[" * 100_000,

@@ -13,6 +13,7 @@ from eventstore import EventLog
 from readside.reconciliation import NotComparable, Total, reconciled
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.instances import SALES_STATISTICS
 from tests.integration.poison import poison
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting
 
@@ -92,7 +93,7 @@ async def test_a_difference_on_either_side_is_found(settings: Settings) -> None:
         # The orders have 5 more than they said in any event.
         expected = {"placed_amount": -5, "gross_sales": -5}
         assert await wrong(settings, read_side) == expected | {f"{name} by category": -5 for name in expected}
-        statistics = read_side.database["sales_statistics.v1"]
+        statistics = read_side.database[SALES_STATISTICS]
         await statistics.update_many({"_id": {"$regex": "^month.none"}}, {"$inc": {"units": 3}})
         assert (await wrong(settings, read_side))["units"] == 3
 

@@ -18,11 +18,12 @@ from projector.lease import LEASES, Lease
 from projector.registry import RebuildRefusedError, Registry
 from projector.store import ViewStore
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL
 from tests.integration.projecting import ReadSide, a_read_side, a_shop, projecting, until
 from tests.oracle.views import expected_views
 from views import all_views
 
-INSTANCE = "order_detail.v1"
+INSTANCE = ORDER_DETAIL
 
 
 async def _states(daemon: Daemon, state: str) -> bool:
@@ -134,10 +135,12 @@ async def test_a_view_is_rebuilt_while_it_is_served_and_written_to(
             await read_side.reached(len(shop.acknowledged))
             registry = Registry(read_side.database)
             for view in all_views():
+                # Of coupons, points and posts these orders make no documents.
+                is_empty = not await read_side.documents((await registry.entry(view)).active)
                 entry = await registry.request_rebuild(view)
                 for _ in range(5):
                     await shop.some_order(chance)
-                    assert await read_side.documents((await registry.entry(view)).active)
+                    assert is_empty or await read_side.documents((await registry.entry(view)).active)
                 await _rebuilt(registry, view)
                 done = await registry.entry(view)
                 assert (done.active, done.previous) == (entry.building, entry.active)

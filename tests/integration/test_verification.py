@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -22,6 +23,7 @@ from projector.verification import Healed, Verification, VerificationRefusedErro
 from runtime.clock import now
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, SALES_STATISTICS, instance
 from tests.integration import poison as poisoning
 from tests.integration.poison import Log, Views, poison
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting
@@ -80,31 +82,31 @@ async def a_document(read_side: ReadSide, instance: str, **wanted: Any) -> Json:
 
 
 async def _field(read_side: ReadSide) -> None:
-    order = await a_document(read_side, "order_detail.v1")
+    order = await a_document(read_side, ORDER_DETAIL)
     change = {"lines.0.amount": -1, "status": "LOST", "total_amount": float(order["total_amount"])}
-    await read_side.database["order_detail.v1"].update_one({"_id": order["_id"]}, {"$set": change})
+    await read_side.database[ORDER_DETAIL].update_one({"_id": order["_id"]}, {"$set": change})
 
 
 async def _missing(read_side: ReadSide) -> None:
-    order = await a_document(read_side, "order_detail.v1")
-    await read_side.database["order_detail.v1"].delete_one({"_id": order["_id"]})
+    order = await a_document(read_side, ORDER_DETAIL)
+    await read_side.database[ORDER_DETAIL].delete_one({"_id": order["_id"]})
 
 
 async def _extra(read_side: ReadSide) -> None:
-    order = await a_document(read_side, "order_detail.v1")
-    await read_side.database["order_detail.v1"].insert_many([order | {"_id": "nobody's"}, order | {"_id": 7}])
+    order = await a_document(read_side, ORDER_DETAIL)
+    await read_side.database[ORDER_DETAIL].insert_many([order | {"_id": "nobody's"}, order | {"_id": 7}])
 
 
 async def _counter(read_side: ReadSide) -> None:
-    await read_side.database["sales_statistics.v1"].update_one({"_id": {"$regex": "^day.none"}}, {"$inc": {"units": 1}})
+    await read_side.database[SALES_STATISTICS].update_one({"_id": {"$regex": "^day.none"}}, {"$inc": {"units": 1}})
 
 
 async def _counters_gone(read_side: ReadSide) -> None:
-    await read_side.database["sales_statistics.v1"].delete_many({"_id": {"$regex": "^hour"}})
+    await read_side.database[SALES_STATISTICS].delete_many({"_id": {"$regex": "^hour"}})
 
 
 async def _shared(read_side: ReadSide) -> None:
-    await read_side.database["member_profile.v1"].update_many({}, {"$set": {"lifetime_value": -5, "nickname": "x"}})
+    await read_side.database[MEMBER_PROFILE].update_many({}, {"$set": {"lifetime_value": -5, "nickname": "x"}})
 
 
 async def _missing_and_extra(read_side: ReadSide) -> None:
@@ -203,7 +205,7 @@ async def test_a_batch_that_was_folded_on_what_was_wrong_is_not_written_after_he
         async with projecting(settings):
             await shop.place()
             await read_side.reached(len(shop.acknowledged))
-        database, instance = read_side.database, "order_detail.v1"
+        database, instance = read_side.database, ORDER_DETAIL
         lease = Lease(database, instance)
         assert await lease.acquire()
         with ThreadPoolExecutor(1) as threads:
@@ -270,7 +272,7 @@ async def test_what_is_parked_or_discarded_is_no_difference_and_its_mark_survive
             marked = {view for view, held in before.items() if any("_parked" in one for one in held.values())}
             assert marked == poisoning.VIEWS.keys() - {"sales_statistics"}
             for view, documents in before.items():
-                await views.database[f"{view}.v1"].update_many({}, {"$set": {"units": 12345, "version": -1}})
+                await views.database[instance(view)].update_many({}, {"$set": {"units": 12345, "version": -1}})
                 assert await healed(settings, read_side, view) == Healed(documents=len(documents), left=0)
             assert await views.documents() == before
 
@@ -315,7 +317,7 @@ async def test_an_event_that_is_not_folded_any_more_is_told_and_nothing_is_heale
     async with a_verification(settings, read_side, "order_detail") as verification:
         summary = await verification.compare(lambda _: None, untold)
         assert summary == Verified(
-            instance="order_detail.v1",
+            instance=ORDER_DETAIL,
             position=log.count,
             documents=1,
             differences=1,
@@ -332,5 +334,5 @@ async def test_an_older_version_that_is_still_served_is_refused(
         async with projecting(settings):
             await read_side.reached(len(shop.acknowledged))
         monkeypatch.setattr(all_views()["order_detail"], "version", 2)
-        with pytest.raises(VerificationRefusedError, match=r"order_detail\.v1 is served"):
+        with pytest.raises(VerificationRefusedError, match=rf"{re.escape(ORDER_DETAIL)} is served"):
             await verified(settings, read_side, "order_detail")

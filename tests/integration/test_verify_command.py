@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL
 from tests.integration.projecting import a_read_side, a_shop, projecting
 
-INSTANCE = "order_detail.v1"
+INSTANCE = ORDER_DETAIL
 
 
 async def verify(settings: Settings, *arguments: str) -> tuple[int, str, str]:

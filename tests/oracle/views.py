@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.oracle import coupons
+
 Json = dict[str, Any]
 Views = dict[str, dict[str, Json]]
 MEASURES = (
@@ -50,6 +52,8 @@ def expected_views(facts: Iterable[Fact], *, zone: str = "UTC") -> Views:
         "product_catalog": _products(facts),
         "member_profile": _members(facts),
         "points_account": _points(facts),
+        "member_coupons": coupons.member_coupons(facts),
+        "coupon_catalog": coupons.coupon_catalog(facts),
         "sales_statistics": _sales(facts, ZoneInfo(zone)),
     }
 
@@ -87,6 +91,8 @@ def _order(order_id: str, life: list[Fact]) -> Json:
         "discount_amount": placed.payload["discount_amount"],
         "points_used": points,
         "payment_amount": placed.payload["total_amount"] - placed.payload["discount_amount"] - points,
+        "coupon": placed.payload["coupon"],
+        **_taken(life, last, placed),
         "payment": payment,
         "shipment": _shipment(last),
         "cancellation": _cancellation(last),
@@ -96,6 +102,29 @@ def _order(order_id: str, life: list[Fact]) -> Json:
         "placed_at": _stamp(placed.at),
         "updated_at": _stamp(life[-1].at),
     }
+
+
+def _taken(life: list[Fact], last: dict[str, Fact], placed: Fact) -> Json:
+    request, decided = last.get("PaymentRequested"), _decided(life)
+    points = bool(request and request.payload["points"])
+    declined = decided is not None and decided.name == "PaymentDeclined"
+    points_status = "USED" if decided else "REQUESTED"
+    if decided is not None and declined:
+        points_status = "REJECTED" if decided.payload["code"] == "insufficient-points" else "RETURNED"
+    if decided is not None and decided.name == "OrderPaid" and "OrderCanceled" in last:
+        points_status = "RETURNED" if "RefundCompleted" in last else "RETURN_REQUESTED"
+    coupon_status = "RETURNED" if declined or "OrderCanceled" in last else "USED"
+    stock_status = "RELEASED" if "OrderCanceled" in last else "SOLD" if "OrderPaid" in last else "RESERVED"
+    return {
+        "stock_status": stock_status,
+        "coupon_status": coupon_status if placed.payload["coupon"] else None,
+        "points_status": points_status if points else None,
+    }
+
+
+def _decided(life: list[Fact]) -> Fact | None:
+    about = [fact for fact in life if fact.name in ("PaymentRequested", "OrderPaid", "PaymentDeclined")]
+    return about[-1] if about and about[-1].name != "PaymentRequested" else None
 
 
 def _status(last: dict[str, Fact]) -> str:
@@ -129,6 +158,7 @@ def _payment(life: list[Fact], last: dict[str, Fact]) -> Json | None:
         "requested_at": _stamp(request.at),
         "approved_at": _stamp(approved.at) if approved else None,
         "declined_at": _stamp(declined.at) if declined else None,
+        "decline_code": declined.payload["code"] if declined else None,
         "decline_reason": declined.payload["reason"] if declined else None,
     }
 
@@ -222,10 +252,12 @@ def _members(facts: list[Fact]) -> dict[str, Json]:
 def _member(member_id: str, life: list[Fact], placed: list[Fact], value: int) -> Json:
     registered = next((fact for fact in life if fact.name == "MemberRegistered"), None)
     latest = max(placed, key=lambda fact: (fact.at, fact.id), default=None)
-    named = registered.payload if registered else placed[0].payload["orderer"]
+    renamed = next((fact for fact in reversed(life) if fact.name == "MemberRenamed"), registered)
+    named = renamed.payload if renamed else placed[0].payload["orderer"]
     return {
         "_id": member_id,
         "email": registered.payload["email"] if registered else None,
+        "email_verified": any(fact.name == "MemberEmailVerified" for fact in life),
         "name": named["name"],
         "version": life[-1].version if life else 0,
         "registered_at": _stamp(registered.at) if registered else None,

@@ -110,6 +110,16 @@ class Client:
         found: Json = answer.json()
         return found
 
+    async def until_settled(self, order_id: str, *, within_seconds: float = 5.0) -> None:
+        """Wait for the answer to a payment, as a customer does who looks again and again; some lose patience."""
+        deadline = time.monotonic() + within_seconds
+        while time.monotonic() < deadline:
+            answer = await self.ask("query-api", "GET", f"/orders/{order_id}")
+            payment = answer.json()["payment"] if answer is not None and answer.is_success else None
+            if payment is not None and payment["status"] != "REQUESTED":
+                return
+            await asyncio.sleep(self.chance.uniform(0.05, 0.2))
+
     async def read_order(self, done: Acknowledged) -> None:
         """The order, and the first page of the customer's orders."""
         order = await self.read(f"/orders/{done.aggregate[1]}", done)

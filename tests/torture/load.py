@@ -54,15 +54,20 @@ class Trader:
             )
             seen = redirected.version if redirected else seen
         if chance.random() < 0.2:
-            await self._do(self._customer, commands.pay(order_id, declined=True))
+            await self._pay(order_id, "tok_declined")
         if chance.random() < 0.8:
-            await self._do(self._customer, commands.pay(order_id))
+            await self._pay(order_id, chance.choice(commands.CARDS))
             if chance.random() < 0.2:
                 await self._race(order_id)
             elif chance.random() < 0.5:
                 await self._deliver(order_id)
         if chance.random() < 0.4:
             await self._do(self._clerk, commands.cancel(order_id, self._clerk.unique()))
+
+    async def _pay(self, order_id: str, card_token: str) -> None:
+        await self._do(self._customer, commands.pay(order_id, card_token))
+        if self._chance.random() < 0.9:
+            await self._customer.until_settled(order_id)
 
     async def _deliver(self, order_id: str) -> None:
         await self._do(self._clerk, commands.ship(order_id, self._clerk.unique()))

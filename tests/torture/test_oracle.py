@@ -34,7 +34,7 @@ def told() -> tuple[Ledger, list[Json]]:
     placed = commands.place_order([("t-0", 1)], "word 1")
     for command, version in (
         (placed, 1),
-        (commands.pay(ORDER), 3),
+        (commands.pay(ORDER, "tok_fine"), 2),
         (commands.redirect(ORDER, "word 2"), 4),
     ):
         ledger.acknowledge(command, {"order_id": ORDER, "version": version}, "token")
@@ -42,7 +42,7 @@ def told() -> tuple[Ledger, list[Json]]:
     ledger.acknowledge(stock, {"product_id": "t-0", "version": 1}, "token")
     log = [
         event(1, 1, "OrderPlaced", placed.holds),
-        event(2, 2, "PaymentRequested", {"method": "card", "payment_id": "p"}),
+        event(2, 2, "PaymentRequested", {**commands.pay(ORDER, "tok_fine").holds, "payment_id": "p"}),
         event(3, 3, "OrderPaid", {"payment_id": "p"}),
         event(4, 1, "StockAdjusted", {"delta": 5, "reason": "word 3"}, ("product", "t-0")),
         event(5, 4, "ShippingInfoChanged", commands.redirect(ORDER, "word 2").holds),
@@ -103,13 +103,13 @@ def test_an_undecided_command_may_have_had_its_effect_once(told: tuple[Ledger, l
 
 def test_a_payment_may_be_settled_after_its_answer(told: tuple[Ledger, list[Json]]) -> None:
     ledger, log = told
-    asked = commands.pay("o-2")
+    asked = commands.pay("o-2", "tok_fine")
     ledger.undecided.append(commands.place_order([("t-1", 1)], "word 5"))
     ledger.acknowledge(asked, {"order_id": "o-2", "version": 2}, "token")
     other = ("order", "o-2")
     log += [
         event(6, 1, "OrderPlaced", commands.place_order([("t-1", 1)], "word 5").holds, other),
-        event(7, 2, "PaymentRequested", {"method": "card", "payment_id": "q"}, other),
+        event(7, 2, "PaymentRequested", {**commands.pay("o-2", "tok_fine").holds, "payment_id": "q"}, other),
         event(8, 3, "OrderPaid", {"payment_id": "q"}, other),
     ]
     assert judged_log(ledger, log) == []

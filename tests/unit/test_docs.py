@@ -1,20 +1,24 @@
 """What the documentation says is checked against the code that it is about."""
 
+import json
 import re
+import sys
 import types
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from command import contexts
+from command.data_platform.service import PaidOrder
 from command.edge import slug_of
-from command.errors import CommandRefused, InvalidCommand, RuleBroken
-from events.ordering import Line, OrderPaid
+from command.errors import CommandRefused, InvalidCommand, NotAllowed, RuleBroken
+from command.shipping.service import AddressChange
 from runtime.settings import Settings
-from tests.unit.views.given import given
+from tests.how_to import FOLLOWED, ROOT, Step, steps
 
 DOCS = Path(__file__).parents[2] / "docs"
-_ABSTRACT = {RuleBroken, InvalidCommand}
+_ABSTRACT = {RuleBroken, InvalidCommand, NotAllowed}
 _ROUTES = list(contexts.brought("routes"))  # imports every context, and so every refusal
 
 
@@ -44,14 +48,30 @@ def test_every_setting_is_documented() -> None:
     assert documented == {f"READSIDE_{name.upper()}" for name in Settings.model_fields}
 
 
-def test_the_view_of_the_how_to_works_as_written() -> None:
+def test_the_view_of_the_how_to_works_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "how-to" / "add-a-view.md").read_text()
-    [source] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Projection(" in block]
-    module = types.ModuleType("product_demand")
-    exec(compile(source, "product_demand.py", "exec"), module.__dict__)  # noqa: S102  (our own documentation)
-    lines = (_line("pen", 2), _line("ink", 1), _line("pen", 3))
-    paid = OrderPaid(payment_id="p", member_id="m", amount=6, points=0, lines=lines)
-    given(module.view, paid).then("pen", units=5, revenue=5)
+    view, test = re.findall(r"```python\n(\"\"\"Product demand.*?)```", page, re.DOTALL)
+    module, tests = types.ModuleType("views.product_demand"), types.ModuleType("test_product_demand")
+    exec(compile(view, "product_demand.py", "exec"), module.__dict__)  # noqa: S102  (our own documentation)
+    monkeypatch.setitem(sys.modules, "views.product_demand", module)
+    exec(compile(test, "test_product_demand.py", "exec"), tests.__dict__)  # noqa: S102
+    tests.test_every_line_of_a_paid_order_counts()
+
+
+@pytest.mark.parametrize("step", [step for page in FOLLOWED for step in steps(page)], ids=lambda step: step.path)
+def test_what_the_how_to_pages_quote_is_what_stands_there(step: Step) -> None:
+    file = (ROOT / step.path).read_text()
+    if step.verb == "new":
+        assert file == f"{step.code}\n"
+    assert [piece for piece in step.pieces if piece not in file] == []
+
+
+@pytest.mark.parametrize("told", [AddressChange, PaidOrder])
+def test_what_others_are_told_is_documented_field_by_field(told: type[msgspec.Struct]) -> None:
+    page = (DOCS / "how-to" / "tell-other-services.md").read_text()
+    [example] = re.findall(rf"```json {told.__name__}\n(.*?)```", page, re.DOTALL)
+    assert json.loads(msgspec.json.encode(msgspec.json.decode(example, type=told))) == json.loads(example)
+    assert list(json.loads(example)) == [field.encode_name for field in msgspec.structs.fields(told)]
 
 
 @pytest.mark.parametrize("file", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda file: file.name)
@@ -64,7 +84,3 @@ def test_the_tests_that_the_documentation_names_exist() -> None:
     named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text())}
     assert named
     assert [name for name in sorted(named) if not (DOCS.parent / name).exists()] == []
-
-
-def _line(product_id: str, quantity: int) -> Line:
-    return Line(product_id, product_id, "c", 1, quantity, quantity)

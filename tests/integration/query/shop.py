@@ -17,6 +17,8 @@ from runtime.mongo import Database
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 from views import all_views
+from views.coupon_catalog import CatalogCoupon
+from views.member_coupons import MemberCoupon
 from views.member_profile import MemberProfile
 from views.order_detail import OrderDetail
 from views.product_catalog import CatalogProduct
@@ -171,6 +173,29 @@ def a_member(member_id: str = "ann", **fields: Any) -> MemberProfile:
     """Ann, who has bought nothing yet."""
     values: dict[str, Any] = {"name": "Ann", "email": "ann@example.com", "version": 1, "registered_at": PLACED_AT}
     return MemberProfile(id=member_id, **{**values, **fields})
+
+
+_TERMS: dict[str, Any] = {
+    "name": "Ten percent off",
+    "kind": "percent",
+    "value": 10,
+    "currency": "EUR",
+    "minimum_amount": 0,
+    "valid_from": PLACED_AT,
+    "valid_until": "2027-01-01T00:00:00.000000Z",
+    "version": 1,
+}
+
+
+def a_held_coupon(coupon_id: str = "i-1", member_id: str = "ann", **fields: Any) -> MemberCoupon:
+    """One of Ann's, which she can use."""
+    values = {**_TERMS, "coupon_code": "TEN", "issued_at": PLACED_AT, "updated_at": PLACED_AT}
+    return MemberCoupon(id=coupon_id, member_id=member_id, **{**values, **fields})
+
+
+def a_coupon(coupon_code: str = "TEN", **fields: Any) -> CatalogCoupon:
+    """Ten percent off, of which nobody has taken one."""
+    return CatalogCoupon(id=coupon_code, **{**_TERMS, "is_claimable": True, "defined_at": PLACED_AT, **fields})
 
 
 def summed(sales: Iterable[Sale]) -> dict[str, int]:

@@ -7,11 +7,15 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.integration.query.posts import a_post
 from tests.integration.query.shop import Api, Shop, a_member, a_product, an_order, ids
 
 OPERATORS = ['{"$gt": ""}', "{'$ne': null}", "[$gt]", "$where", "1; return true"]
 UNFIT = ["\x00", "a\x00b", "a\nb", "\x7f", "x" * 101]
-LISTS = ["/orders", "/products", "/statistics/sales", "/statistics/products"]
+LISTS = ["/orders", "/products", "/posts", "/coupons", "/statistics/sales", "/statistics/products"]
+
+PAGED = ("/orders", "/products", "/posts", "/coupons")
+RESOURCES = (*PAGED, "/members")
 
 REFUSED = [
     *(f"/orders?{query}" for query in ("limit=0", "limit=-1", "limit=101", f"limit={2**63}", "limit=1e1", "limit=NaN")),
@@ -26,9 +30,15 @@ REFUSED = [
     "/orders?limit=1&limit=2",
     "/orders?unknown=1",
     "/orders?$where=1",
-    *(f"{path}?cursor={cursor}" for path in ("/orders", "/products") for cursor in ("", "x", "%00", "AAAA", "%ff")),
+    *(f"{path}?cursor={cursor}" for path in PAGED for cursor in ("", "x", "%00", "AAAA", "%ff")),
     *(f"/products?category={quote(unfit)}" for unfit in UNFIT),
     "/products?category=a&category=b",
+    *(f"/posts?{name}={quote(unfit)}" for name in ("product_id", "member_id") for unfit in ("", "a/b", *UNFIT)),
+    "/posts?product_id=a&product_id=b",
+    "/posts?product_id[$gt]=",
+    "/posts?author.member_id=a",
+    "/posts?deleted=true",
+    "/posts?limit=101",
     "/statistics/sales?from=2026-03-03&to=2026-03-02",
     "/statistics/sales?from=1900-01-01&to=2999-12-31",
     "/statistics/sales?from=0001-01-01&to=9999-12-31",
@@ -40,14 +50,14 @@ REFUSED = [
     "/statistics/sales?from=2026-03-02&from=2026-03-03",
     "/statistics/products?sort=name",
     "/statistics/products?from=2026-03-02T00:00:00Z",
-    *(f"{path}/{quote(unfit, safe='')}" for path in ("/orders", "/products", "/members") for unfit in UNFIT),
+    *(f"{path}/{quote(unfit, safe='')}" for path in RESOURCES for unfit in UNFIT),
     "/orders/o-1?unknown=1",
     "/members/me?unknown=1",
     "/projections?unknown=1",
 ]
 NOT_FOUND = [
     f"{path}/{quote(odd, safe='')}"
-    for path in ("/orders", "/products", "/members")
+    for path in RESOURCES
     for odd in (*OPERATORS, "%ff", "..", "o-1%2f..", "\u202eo", "\U0001f980", "' OR 1=1 --")
 ]
 
@@ -58,6 +68,7 @@ async def filled(shop: Shop) -> Shop:
     await shop.put("order_detail", an_order(), an_order("o-2"))
     await shop.put("product_catalog", a_product(), a_product("p-2"))
     await shop.put("member_profile", a_member())
+    await shop.put("posts", a_post(), a_post("post-2"))
     return shop
 
 
@@ -81,7 +92,7 @@ async def test_what_could_be_an_id_is_none(api: Api, filled: Shop) -> None:
 
 
 async def test_bytes_that_are_no_text_are_nobodys_id(api: Api, filled: Shop) -> None:
-    paths = [f"{path}/{odd}" for path in ("/orders", "/members", "/products") for odd in ("%ff", "%ED%A0%80", "%C0%80")]
+    paths = [f"{path}/{odd}" for path in RESOURCES for odd in ("%ff", "%ED%A0%80", "%C0%80")]
     found = {path: problem(await api.get(path))[0] for path in paths}
 
     assert set(found.values()) <= {404, 422}
@@ -91,12 +102,12 @@ async def test_operators_select_nothing(api: Api, filled: Shop) -> None:
     for operator in OPERATORS:
         assert ids(await api.get("/orders", member_id=operator)) == []
         assert ids(await api.get("/products", category=operator), "product_id") == []
+        for name in ("product_id", "member_id"):
+            assert ids(await api.get("/posts", **{name: operator}), "post_id") == []
 
 
 async def test_a_cursor_with_any_character_changed_is_refused(api: Api, filled: Shop) -> None:
-    cursors: dict[str, str] = {
-        path: (await api.get(path, limit=1)).json()["next_cursor"] for path in ("/orders", "/products")
-    }
+    cursors: dict[str, str] = {path: (await api.get(path, limit=1)).json()["next_cursor"] for path in PAGED}
     for path, cursor in cursors.items():
         tampered = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(len(cursor))]
         # The last character may hold bits that mean nothing.

@@ -11,6 +11,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from query.freshness import Checkpoint
 from runtime.mongo import Database, mongo_database
 from runtime.settings import Settings
+from tests.integration.query.posts import a_post
 from tests.integration.query.shop import INSTANCES, Api, Shop, a_member, a_product, an_order, token
 
 WAIT = {"Prefer": "wait=20"}
@@ -24,6 +25,8 @@ VIEW_OF = {
     "/products/p-1": "product_catalog",
     "/products": "product_catalog",
     "/members/ann": "member_profile",
+    "/posts/post-1": "posts",
+    "/posts": "posts",
 }
 
 
@@ -32,6 +35,7 @@ async def filled(shop: Shop) -> Shop:
     await shop.put("order_detail", an_order())
     await shop.put("product_catalog", a_product())
     await shop.put("member_profile", a_member())
+    await shop.put("posts", a_post())
     return shop
 
 
@@ -81,9 +85,9 @@ async def test_best_sellers_wait_for_the_catalog_too(api: Api, filled: Shop) -> 
 
 async def test_a_wait_ends_when_another_instance_that_has_seen_it_is_served(api: Api, filled: Shop) -> None:
     asked = asyncio.create_task(api.get("/orders/o-1", headers=token(100) | WAIT))
-    await filled.database["order_detail.v2"].insert_one({"_id": "o-1", "version": 7, "orderer": {"member_id": "x"}})
-    await filled.advance("order_detail", 12, "101:101:", instance="order_detail.v2")
-    await filled.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v2"}})
+    await filled.database["order_detail.v9"].insert_one({"_id": "o-1", "version": 7, "orderer": {"member_id": "x"}})
+    await filled.advance("order_detail", 12, "101:101:", instance="order_detail.v9")
+    await filled.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v9"}})
     assert (await asked).json()["version"] == 7
 
 
@@ -164,7 +168,12 @@ async def test_a_part_of_a_checkpoint_that_changes_is_read_whole(api: Api, fille
     assert (await api.get("/orders/o-1", headers=token(99) | WAIT)).status_code == 200
 
 
-PARKED = {"/orders/o-9": "order_detail", "/products/p-9": "product_catalog", "/members/eve": "member_profile"}
+PARKED = {
+    "/orders/o-9": "order_detail",
+    "/products/p-9": "product_catalog",
+    "/members/eve": "member_profile",
+    "/posts/post-9": "posts",
+}
 
 
 @pytest.mark.parametrize("path", PARKED)
@@ -172,6 +181,7 @@ async def test_a_parked_document_satisfies_no_token(api: Api, shop: Shop, path: 
     await shop.put("order_detail", an_order("o-9"), _parked=True)
     await shop.put("product_catalog", a_product("p-9"), _parked=True)
     await shop.put("member_profile", a_member("eve"), _parked=True)
+    await shop.put("posts", a_post("post-9"), _parked=True)
     answer = await api.get(path, headers=token(99) | AT_ONCE)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/read-model-parked")
     assert answer.headers["read-model-state"] == "parked"

@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from query.answers import BestSellers, SalesAnswer
+from tests.instances import SALES_STATISTICS
 from tests.integration.query.shop import Api, Sale, Shop, a_product, summed
 
 FIRST, LAST = date(2025, 12, 20), date(2026, 3, 10)
@@ -166,7 +167,7 @@ async def test_statistics_are_for_staff(api: Api, shop: Shop, path: str, caller:
 async def test_while_another_time_zone_is_being_built_the_answer_names_the_one_that_its_days_are_of(
     api: Api, shop: Shop
 ) -> None:
-    await shop.database.checkpoints.update_one({"_id": "sales_statistics.v1"}, {"$set": {"time_zone": "Asia/Seoul"}})
+    await shop.database.checkpoints.update_one({"_id": SALES_STATISTICS}, {"$set": {"time_zone": "Asia/Seoul"}})
     await shop.tell(10, time_zone="Europe/Berlin")
     assert await api.follower.reaches(
         lambda: (

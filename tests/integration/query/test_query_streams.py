@@ -196,10 +196,10 @@ class TestOrders:
 
         async with streaming(staff, ORDER) as reader:
             assert await reader.order() == ("1", "PAYMENT_WAITING", 1)
-            rebuilt = shop.database["order_detail.v2"]
+            rebuilt = shop.database["order_detail.v9"]
             await rebuilt.insert_one({**(await _stored(shop)), "version": 2, "status": "PREPARING"})
-            await shop.advance("order_detail", 12, "101:101:", instance="order_detail.v2")
-            await shop.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v2"}})
+            await shop.advance("order_detail", 12, "101:101:", instance="order_detail.v9")
+            await shop.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v9"}})
             await change(shop, 9, "CANCELED")  # in the old one, which nobody is to see any more
             assert await reader.order() == ("2", "PREPARING", 2)
             await rebuilt.update_one({"_id": "o-1"}, {"$set": {"version": 3, "status": "SHIPPED"}})

@@ -7,6 +7,7 @@ import pytest
 from command.errors import CommandRefused
 from command.ordering.model import (
     LARGEST_TOTAL,
+    RECORDED,
     AlreadyCanceled,
     AlreadyDelivered,
     AlreadyInDelivery,
@@ -21,10 +22,12 @@ from command.ordering.model import (
     OrderStatus,
     PaymentInProgress,
     PaymentStatus,
+    PointsExceedAmount,
 )
 from events.envelope import DomainEvent
 from events.ordering import (
     Address,
+    AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
     OrderCanceled,
@@ -111,6 +114,7 @@ def order_that_is(state: str, order: Order | None = None) -> Order:
 
 def canceled(*, was_paid: bool) -> OrderCanceled:
     return OrderCanceled(
+        payment_id="pay-1" if was_paid else None,
         reason="mistake",
         canceled_by="m-1",
         member_id="m-1",
@@ -120,7 +124,7 @@ def canceled(*, was_paid: bool) -> OrderCanceled:
     )
 
 
-REQUESTED = PaymentRequested(payment_id="pay-1", method="card", amount=200)
+REQUESTED = PaymentRequested(payment_id="pay-1", member_id="m-1", method="card", amount=200, currency="EUR")
 PAID = OrderPaid(payment_id="pay-1", member_id="m-1", amount=200, points=0, lines=(a_line(),))
 DECLINED = PaymentDeclined(payment_id="pay-1", reason="no money")
 MOVED = ShippingInfoChanged(shipping_info=ELSEWHERE)
@@ -271,6 +275,25 @@ def test_the_discount_lowers_what_is_asked_for_and_what_is_refunded() -> None:
     assert (asked.amount, refund.refund_amount, refunded.amount) == (170, 170, 170)
 
 
+def test_what_begins_or_ends_a_payment_names_the_coupon() -> None:
+    coupon = AppliedCoupon("i-1", "TEN")
+    order = Order.place(
+        "o-1",
+        orderer=ORDERER,
+        currency="EUR",
+        lines=(a_line(),),
+        shipping_info=SHIPPING_INFO,
+        discount_amount=30,
+        coupon=coupon,
+        at=PLACED_AT,
+    )
+    request_payment(order)
+    order.expire(at=LATER)
+
+    told = {type(pending.event).__name__: getattr(pending.event, "coupon", None) for pending in order.recorded}
+    assert told == dict.fromkeys(("OrderPlaced", "PaymentRequested", "PaymentDeclined", "OrderCanceled"), coupon)
+
+
 def test_versions_count_the_events_from_one() -> None:
     order = order_that_is("delivered")
 
@@ -283,3 +306,76 @@ def test_an_amount_that_could_not_be_booked_is_refused() -> None:
 
     with pytest.raises(AmountTooLarge):
         an_order("o-1", a_line(unit_price=LARGEST_TOTAL, quantity=1), a_line(unit_price=1, quantity=1))
+
+
+def test_points_pay_first_and_the_card_the_rest() -> None:
+    order = an_order()
+
+    order.request_payment("pay-1", method="points", points=150, card_token="tok_visa", at=LATER)
+
+    asked = order.recorded[-1].event
+    assert isinstance(asked, PaymentRequested)
+    assert (asked.points, asked.amount, asked.card_token) == (150, 50, "tok_visa")
+
+
+def test_more_points_than_the_order_costs_are_refused() -> None:
+    order = an_order()
+
+    with pytest.raises(PointsExceedAmount):
+        order.request_payment("pay-1", method="points", points=201, at=LATER)
+
+    assert len(order.recorded) == 1
+
+
+def test_what_was_settled_elsewhere_is_refunded_elsewhere() -> None:
+    order = an_order()
+    order.request_payment("pay-1", method=RECORDED, at=LATER)
+    order.approve_payment(at=LATER)
+
+    order.cancel("mistake", canceled_by="m-1", at=LATER)
+
+    called_off, refunded = (pending.event for pending in order.recorded[-2:])
+    assert isinstance(called_off, OrderCanceled)
+    assert (called_off.payment_id, refunded) == (None, REFUNDED)
+
+
+@pytest.mark.parametrize(
+    ("state", "recorded"),
+    [
+        ("waiting", ["OrderCanceled"]),
+        ("declined", ["OrderCanceled"]),
+        ("paying", ["PaymentDeclined", "OrderCanceled"]),
+    ],
+)
+def test_an_order_that_nobody_paid_in_time_is_called_off_also_while_a_payment_is_under_way(
+    state: str, recorded: list[str]
+) -> None:
+    order = order_that_is(state)
+    before = len(order.recorded)
+
+    order.expire(at=LATER)
+
+    assert [type(pending.event).__name__ for pending in order.recorded[before:]] == recorded
+    assert order.status is OrderStatus.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("state", "payment_id", "awaits", "awaits_refund"),
+    [
+        ("waiting", "pay-1", False, False),
+        ("paying", "pay-1", True, False),
+        ("paying", "pay-0", False, False),
+        ("declined", "pay-1", False, False),
+        ("preparing", "pay-1", False, False),
+        ("refund requested", "pay-1", False, True),
+        ("refund requested", "pay-0", False, False),
+        ("refund failed", "pay-1", False, True),
+        ("refunded", "pay-1", False, False),
+    ],
+)
+def test_an_order_knows_which_answer_it_waits_for(
+    state: str, payment_id: str, awaits: bool, awaits_refund: bool
+) -> None:
+    order = order_that_is(state)
+
+    assert (order.awaits(payment_id), order.awaits_refund_of(payment_id)) == (awaits, awaits_refund)

@@ -14,7 +14,7 @@ from events.members import MemberPasswordChanged
 from projector import folding
 from projector.failures import FailurePolicy, FoldFailed
 from projector.feed import Undecodable
-from projector.folding import WAITING, Folded, Folder, folder_of
+from projector.folding import Folded, Folder, folder_of
 from tests.unit.projector.memory import MemoryDocuments
 from tests.unit.views.given import Happened, an_envelope, happened, numbered
 from views.kit import AdditiveView, Bucket, Calendar, Document, Increments, Projection, View
@@ -214,7 +214,11 @@ async def test_a_dead_letter_says_why() -> None:
     failed, waiting = result.dead_letters
     assert (failed.error, failed.attempts) == ("ValueError: no such stock", 1)
     assert "in piled" in failed.traceback
-    assert (waiting.error, waiting.attempts, waiting.traceback) == (WAITING, 0, "")
+    assert (waiting.error, waiting.attempts, waiting.traceback) == (
+        "waits behind an earlier event of the same aggregate",
+        0,
+        "",
+    )
 
 
 async def test_a_parked_aggregate_stays_parked_in_later_batches() -> None:

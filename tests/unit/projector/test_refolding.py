@@ -8,6 +8,7 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 
 from events.catalog import StockAdjusted
 from eventstore.log import StoredEvent
+from eventstore.share import EVERY, Share
 from projector.refolding import MovedBackError, Refold
 from projector.scratch import Scratch
 from tests.unit.projector.memory import MemoryLog, as_stored
@@ -18,8 +19,11 @@ from tests.unit.views.given import happened, numbered
 class MemoryLogOfTypes(MemoryLog):
     """Answers as the log does where some types are asked for."""
 
-    async def of_types(self, types: Sequence[str], after: int, until: int, limit: int) -> Sequence[StoredEvent]:
+    async def of_types(
+        self, types: Sequence[str], after: int, until: int, limit: int, share: Share = EVERY
+    ) -> Sequence[StoredEvent]:
         found = [one for one in self.stored if after < one.position <= until and one.event_type in types]
+        assert share == EVERY
         return found[:limit]
 
 

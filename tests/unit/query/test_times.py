@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from query.times import read_day, read_moment
+from query.times import read_moment
+from runtime.times import read_day
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "20261121", "2026-W47-6", "1e9", "0", "", "2026-11-21 ", "1899-12-31"])

@@ -2,7 +2,13 @@
 
 from datetime import timedelta
 
-from events.members import MemberPasswordChanged, MemberRegistered
+from events.members import (
+    EmailVerificationRequested,
+    MemberEmailVerified,
+    MemberPasswordChanged,
+    MemberRegistered,
+    MemberRenamed,
+)
 from tests.builders import a_line
 from tests.unit.views.given import (
     MOMENT,
@@ -74,3 +80,16 @@ def test_members_do_not_touch_each_other() -> None:
 
     after.then("m-1", name="Ann", **ORDERED)
     after.then("m-2", name="Ann", **ORDERED | {"last_order": LastOrder("o-2", STAMP, 200)})
+
+
+def test_a_verified_address_shows() -> None:
+    verified = MemberEmailVerified(email="ann@example.org")
+
+    given(view, REGISTERED, EmailVerificationRequested(email="ann@example.org")).then("m-1", **ANN | {"version": 2})
+    given(view, REGISTERED, verified).then("m-1", **ANN | {"version": 2, "email_verified": True})
+
+
+def test_a_renamed_member_has_the_new_name_whatever_they_order_afterwards() -> None:
+    after = given(view, REGISTERED, MemberRenamed(name="Ann Archer"), a_placed_order())
+
+    after.then("m-1", **ANN | ORDERED | {"version": 2, "name": "Ann Archer"})

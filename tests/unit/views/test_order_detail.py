@@ -9,6 +9,7 @@ import pytest
 
 from events.envelope import DomainEvent
 from events.ordering import (
+    AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
     PaymentDeclined,
@@ -30,7 +31,16 @@ from tests.unit.views.given import (
 from views.order_detail import Cancellation, Payment, Refund, Shipment, Step, view
 
 ELSEWHERE = msgspec.structs.replace(SHIPPING_INFO, message="leave it with the neighbours")
-REQUESTED = PaymentRequested(payment_id="pay-1", method="card", amount=200)
+
+
+def requested(payment_id: str = "pay-1", *, amount: int = 200, points: int = 0) -> PaymentRequested:
+    """By card, unless points are named."""
+    return PaymentRequested(
+        payment_id=payment_id, member_id="m-1", method="card", amount=amount, currency="EUR", points=points
+    )
+
+
+REQUESTED = requested()
 SHIPPED = ShippingStarted(carrier="Snail", tracking_number="S-1")
 PLACED = {
     "currency": "EUR",
@@ -64,14 +74,18 @@ def stage(events: Sequence[DomainEvent], **fields: Any) -> dict[str, Any]:
 STAGES: dict[str, tuple[tuple[DomainEvent, ...], dict[str, Any]]] = {
     "placed": ((a_placed_order(),), {"status": "PAYMENT_WAITING"}),
     "payment requested": ((a_placed_order(), REQUESTED), {"payment": PAYMENT}),
-    "paid": (PAID_ORDER, {"status": "PREPARING", "payment": APPROVED}),
+    "paid": (PAID_ORDER, {"status": "PREPARING", "payment": APPROVED, "stock_status": "SOLD"}),
     "redirected": ((a_placed_order(), ShippingInfoChanged(shipping_info=ELSEWHERE)), {"shipping_info": ELSEWHERE}),
-    "shipped": (SHIPPED_ORDER, {"status": "SHIPPED", "payment": APPROVED, "shipment": SHIPMENT}),
+    "shipped": (
+        SHIPPED_ORDER,
+        {"status": "SHIPPED", "payment": APPROVED, "shipment": SHIPMENT, "stock_status": "SOLD"},
+    ),
     "in delivery": (
         (*SHIPPED_ORDER, DeliveryStarted()),
         {
             "status": "DELIVERING",
             "payment": APPROVED,
+            "stock_status": "SOLD",
             "shipment": msgspec.structs.replace(SHIPMENT, delivery_started_at=STAMP),
         },
     ),
@@ -80,18 +94,20 @@ STAGES: dict[str, tuple[tuple[DomainEvent, ...], dict[str, Any]]] = {
         {
             "status": "DELIVERY_COMPLETED",
             "payment": APPROVED,
+            "stock_status": "SOLD",
             "shipment": msgspec.structs.replace(SHIPMENT, delivery_started_at=STAMP, delivered_at=STAMP),
         },
     ),
     "canceled before it was paid": (
         (a_placed_order(), a_canceled_order(was_paid=False)),
-        {"status": "CANCELED", "cancellation": CANCELLATION},
+        {"status": "CANCELED", "cancellation": CANCELLATION, "stock_status": "RELEASED"},
     ),
     "canceled after it was paid": (
         CANCELED_ORDER,
         {
             "status": "CANCELED",
             "cancellation": CANCELLATION,
+            "stock_status": "RELEASED",
             "payment": msgspec.structs.replace(APPROVED, status="REFUND_REQUESTED"),
             "refund": REFUND,
         },
@@ -101,6 +117,7 @@ STAGES: dict[str, tuple[tuple[DomainEvent, ...], dict[str, Any]]] = {
         {
             "status": "CANCELED",
             "cancellation": CANCELLATION,
+            "stock_status": "RELEASED",
             "payment": msgspec.structs.replace(APPROVED, status="REFUNDED"),
             "refund": msgspec.structs.replace(REFUND, status="REFUNDED", settled_at=STAMP),
         },
@@ -110,6 +127,7 @@ STAGES: dict[str, tuple[tuple[DomainEvent, ...], dict[str, Any]]] = {
         {
             "status": "CANCELED",
             "cancellation": CANCELLATION,
+            "stock_status": "RELEASED",
             "payment": msgspec.structs.replace(APPROVED, status="REFUND_FAILED"),
             "refund": msgspec.structs.replace(
                 REFUND, status="REFUND_FAILED", settled_at=STAMP, failure="account closed"
@@ -133,25 +151,68 @@ def test_the_discount_lowers_what_is_to_be_paid_and_not_the_total() -> None:
 
 
 def test_a_declined_payment_frees_its_points_and_can_be_paid_again() -> None:
-    first = PaymentRequested(payment_id="pay-1", method="card", amount=150, points=50)
+    first = requested(amount=150, points=50)
     declined = PaymentDeclined(payment_id="pay-1", reason="no cover")
-    again = PaymentRequested(payment_id="pay-2", method="card", amount=200)
+    again = requested("pay-2")
     refused = msgspec.structs.replace(
-        PAYMENT, status="DECLINED", amount=150, points=50, declined_at=STAMP, decline_reason="no cover"
+        PAYMENT,
+        status="DECLINED",
+        amount=150,
+        points=50,
+        declined_at=STAMP,
+        decline_code="card-declined",
+        decline_reason="no cover",
     )
     events = (a_placed_order(), first, declined)
 
-    given(view, *events).then("o-1", **stage(events, payment=refused, points_used=0, payment_amount=200))
+    given(view, *events).then(
+        "o-1", **stage(events, payment=refused, points_used=0, payment_amount=200, points_status="RETURNED")
+    )
     given(view, *events, again).then(
         "o-1", **stage((*events, again), payment=msgspec.structs.replace(PAYMENT, payment_id="pay-2"))
     )
+
+
+@pytest.mark.parametrize(
+    ("after", "status"),
+    [
+        ((), "REQUESTED"),
+        ((a_paid_order(points=50),), "USED"),
+        ((PaymentDeclined(payment_id="pay-1", reason="", code="card-declined"),), "RETURNED"),
+        ((PaymentDeclined(payment_id="pay-1", reason="", code="insufficient-points"),), "REJECTED"),
+        ((a_paid_order(points=50), a_canceled_order(was_paid=True)), "RETURN_REQUESTED"),
+        (
+            (
+                a_paid_order(points=50),
+                a_canceled_order(was_paid=True),
+                RefundCompleted(payment_id="pay-1", amount=150),
+            ),
+            "RETURNED",
+        ),
+    ],
+)
+def test_what_became_of_the_points_is_told(after: tuple[DomainEvent, ...], status: str) -> None:
+    order = given(view, a_placed_order(), requested(amount=150, points=50), *after).documents["o-1"]
+
+    assert order.points_status == status
+
+
+def test_a_coupon_is_given_back_by_a_declined_payment_and_taken_again_by_the_next() -> None:
+    placed = msgspec.structs.replace(a_placed_order(), coupon=AppliedCoupon("c-1", "SPRING"))
+    declined = PaymentDeclined(payment_id="pay-1", reason="no cover")
+    lives = ((placed,), (placed, REQUESTED, declined), (placed, REQUESTED, declined, requested("pay-2")))
+    canceled = (placed, a_canceled_order(was_paid=False))
+
+    found = [given(view, *events).documents["o-1"].coupon_status for events in (*lives, canceled)]
+
+    assert found == ["USED", "RETURNED", "USED", "RETURNED"]
 
 
 def test_points_lower_what_the_card_pays_and_nothing_else() -> None:
     order = given(
         view,
         a_placed_order(),
-        PaymentRequested(payment_id="pay-1", method="card", amount=150, points=50),
+        requested(amount=150, points=50),
         a_paid_order(points=50),
     ).documents["o-1"]
 

@@ -1,0 +1,1 @@
+"""The shipping service, which is not ours: it is told where parcels go that were redirected."""
