@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.stack import READSIDE, Stack, wait_for
 from tests.instances import ORDER_DETAIL
+from views import all_views
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # many processes, on whatever machine
 
@@ -59,7 +60,7 @@ def _is_audited(projector_port: int) -> bool:
     metrics = httpx.get(f"http://127.0.0.1:{projector_port}/metrics", timeout=30).text.splitlines()
     drift = [line for line in metrics if line.startswith("readside_drift_documents{")]
     total = 'readside_reconciliation_difference{total="gross_sales by category"} 0.0'
-    return len(drift) == 4 and all(line.endswith(" 0.0") for line in drift) and total in metrics
+    return len(drift) == len(all_views()) and all(line.endswith(" 0.0") for line in drift) and total in metrics
 
 
 def _is_idle(status: str) -> bool:
