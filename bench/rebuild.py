@@ -40,7 +40,7 @@ async def _seconds(urls: tuple[str, str], database: str, head: int, first: str) 
     views, registry = client[database], Registry(client[database])
     try:
         with running_projector(urls, database, first=first):
-            await _reached(views, {f"{view}.v1" for view in all_views()}, head)
+            await _reached(views, {f"{name}.v{view.version}" for name, view in all_views().items()}, head)
             taken = {}
             for view in _VIEWS:
                 started = time.perf_counter()

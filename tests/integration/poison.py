@@ -31,6 +31,15 @@ VIEWS = {one.view.name: one.view.folds for one in (order_detail, member_profile,
     sales_statistics.view.name: sales_statistics.view.contributions
 }
 
+VERSIONS = {
+    one.view.name: one.view.version for one in (order_detail, member_profile, product_catalog, sales_statistics)
+}
+
+
+def collection_of(view: str) -> str:
+    """The name of the collection with a view's documents."""
+    return f"{view}.v{VERSIONS[view]}"
+
 
 class Log:
     """What has happened, and orders to whom more can happen."""
@@ -98,7 +107,7 @@ class Views:
 
     async def documents(self) -> dict[str, dict[str, Any]]:
         """Every document of every view."""
-        return {view: {one["_id"]: one async for one in self.database[f"{view}.v1"].find()} for view in VIEWS}
+        return {view: {one["_id"]: one async for one in self.database[collection_of(view)].find()} for view in VIEWS}
 
     async def states(self, view: str) -> list[tuple[str, str]]:
         """Event type and state of a view's letters, in the order of the log."""

@@ -270,7 +270,9 @@ async def test_what_is_parked_or_discarded_is_no_difference_and_its_mark_survive
             marked = {view for view, held in before.items() if any("_parked" in one for one in held.values())}
             assert marked == poisoning.VIEWS.keys() - {"sales_statistics"}
             for view, documents in before.items():
-                await views.database[f"{view}.v1"].update_many({}, {"$set": {"units": 12345, "version": -1}})
+                await views.database[poisoning.collection_of(view)].update_many(
+                    {}, {"$set": {"units": 12345, "version": -1}}
+                )
                 assert await healed(settings, read_side, view) == Healed(documents=len(documents), left=0)
             assert await views.documents() == before
 
