@@ -1,0 +1,7 @@
+"""The parts there are, in the order in which they run."""
+
+from bench import catch_up, importing, lag, old_snapshot, query, rebuild
+
+PARTS = {
+    part.name: part for part in (catch_up.part, rebuild.part, lag.part, query.part, importing.part, old_snapshot.part)
+}
