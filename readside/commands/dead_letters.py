@@ -1,7 +1,7 @@
 """``readside dead-letters``: events that a projection or a reaction could not handle.
 
-A table on a terminal, plain lines elsewhere. Works on MongoDB alone; what is asked for is done by the running
-projector. Exit status: 0; 1 where a retry failed again, or nobody has done what was asked for; 2 for a letter that does not exist,
+A table on a terminal, plain lines elsewhere. Works on MongoDB alone; the running projector does what is asked for.
+Exit status: 0; 1 where a retry failed again, or nobody has done what was asked for; 2 for a letter that does not exist,
 or cannot be helped any more.
 """
 
