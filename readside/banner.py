@@ -22,8 +22,7 @@ def banner(run: Run, data_dir: Path, databases: list[str], *, simulates_payments
         url = f"http://{_bracketed(host)}:{port}"
         lines.append(f"  {name:<12} {url:<24} documented at {url}/docs")
     if simulates_payments:
-        url = run.payment_gateway_url
-        lines.append(f"  {'payments':<12} {url:<24} simulated, no money moves; documented at {url}/docs")
+        lines.append(f"  {'payments':<12} {run.payment_gateway_url:<24} simulated: no money moves")
     logs = f"   (databases log to {' and '.join(f'{name}.log' for name in databases)} there)" if databases else ""
     lines += [f"  {'data':<12} {data_dir}{logs}", "", f"  {'a token':<12} {_token_command(data_dir)}"]
     return "\n".join([*lines, "", "Ctrl-C ends everything; the data stays.", ""])

@@ -26,7 +26,8 @@ from command.payments.gateway import (
 )
 
 FAILURES_TO_OPEN = 5
-OPEN_SECONDS = 5.0
+# Less than a reaction's attempts take: a breaker that others have opened does not use up all of an event's.
+OPEN_SECONDS = 2.0
 _CONNECT_SECONDS = 3.0
 # Shorter than servers keep an idle connection (uvicorn: 5 s): one that they close just now would lose an attempt.
 _KEEPALIVE_SECONDS = 2.0

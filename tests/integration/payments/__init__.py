@@ -1,0 +1,1 @@
+"""The payments context against real stores and a gateway over real HTTP."""
