@@ -16,6 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from bench.projectors import running_projector
 from bench.suite import Bench, Part, Row
 from bench.workload import fill_log, some_order
+from command.ordering.model import RECORDED
 from command.ordering.storage import Orders
 from command.unit_of_work import Handlers, Transactions
 from eventstore import Doorbell
@@ -74,7 +75,7 @@ async def _place_all(transactions: Transactions, committed: dict[int, float], ra
 
 async def _place(transactions: Transactions, rng: random.Random, committed: dict[int, float]) -> None:
     order = some_order(rng, now())
-    order.request_payment(new_id(), method="card", at=now())
+    order.request_payment(new_id(), method=RECORDED, at=now())
     order.approve_payment(at=now())
     async with transactions.begin() as uow:
         uow.repository(Orders).add(order)
