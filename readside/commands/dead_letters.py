@@ -1,8 +1,8 @@
 """``readside dead-letters``: events that a projection or a reaction could not handle.
 
-A table on a terminal, plain lines elsewhere. Works on MongoDB alone; what is asked for is done by the running projector.
-Exit status: 0; 1 where a retry failed again, or nobody has done what was asked for; 2 for a letter that does not exist,
-or cannot be helped any more.
+A table on a terminal, plain lines elsewhere. Works on MongoDB alone; what is asked for is done by the projector that
+runs. Exit status: 0; 1 where a retry failed again, or nobody has done what was asked for; 2 for a letter that does not
+exist, or cannot be helped any more.
 """
 
 import sys
