@@ -80,7 +80,8 @@ class Reactor:
         self._discarded = set(discarded)
         self._queues: dict[str, deque[Pending]] = {}
         self._unwritten: list[DeadLetter] = []
-        self._written = mark
+        self.durable = mark
+        """What the checkpoint says."""
         self._writing = asyncio.Lock()
         self._finished = asyncio.Event()
         self._moved = asyncio.Event()
@@ -190,7 +191,7 @@ class Reactor:
         policy = FailurePolicy(1)
         while True:
             await self._until_worth_it()
-            while self._unwritten or self.window.mark != self._written:
+            while self._unwritten or self.window.mark != self.durable:
                 try:
                     await self.flush()
                 except PyMongoError as error:
@@ -218,7 +219,7 @@ class Reactor:
             except BaseException:
                 self._unwritten = letters_now + self._unwritten
                 raise
-            self._written = mark
+            self.durable = mark
             self._moved.set()
 
     async def _wait(self, about: str, policy: FailurePolicy, error: Exception) -> None:
