@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Table, bindparam, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from command.aggregate import Aggregate
@@ -53,8 +54,18 @@ class AggregateRepository(Generic[A]):
                 await self._update(aggregate)
 
     async def insert(self, aggregates: Sequence[A]) -> None:
-        """Write aggregates that no row exists of."""
-        await self.connection.execute(insert(self.table), [self.row(aggregate) for aggregate in aggregates])
+        """Write aggregates that no row exists of. Raises `ConcurrentUpdate` where there is one by now.
+
+        The command is then run again, and finds it. Where an id is the caller's to choose, and that is no race but a
+        refusal, the subclass says so.
+        """
+        try:
+            await self.connection.execute(insert(self.table), [self.row(aggregate) for aggregate in aggregates])
+        except IntegrityError as error:
+            if f'"pk_{self.table.name}"' in str(error.orig):
+                ids = ", ".join(aggregate.id for aggregate in aggregates)
+                raise ConcurrentUpdate(aggregate=type(aggregates[0]).__name__, id=ids) from None
+            raise
 
     async def _update(self, aggregate: A) -> None:
         row = self.row(aggregate)

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Table, Text, select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from command.aggregate import Aggregate
 from command.catalog.model import InsufficientStock, Product, ProductAlreadyRegistered
 from command.database import metadata
-from command.errors import NotFound
+from command.errors import ConcurrentUpdate, NotFound
 from command.storage import AggregateRepository
 
 products = Table(
@@ -91,10 +90,8 @@ class Products(AggregateRepository[Product]):
         """Raises `ProductAlreadyRegistered` where an id is taken."""
         try:
             await super().insert(aggregates)
-        except IntegrityError as error:
-            if "pk_products" in str(error.orig):
-                raise ProductAlreadyRegistered from None
-            raise
+        except ConcurrentUpdate:
+            raise ProductAlreadyRegistered from None
 
     def row(self, aggregate: Product) -> dict[str, Any]:
         """The product as a row."""

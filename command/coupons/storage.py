@@ -25,7 +25,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from command.aggregate import Aggregate
@@ -38,7 +37,7 @@ from command.coupons.model import (
     Terms,
 )
 from command.database import Moment, metadata
-from command.errors import NotFound
+from command.errors import ConcurrentUpdate, NotFound
 from command.storage import AggregateRepository
 
 
@@ -146,10 +145,8 @@ class Coupons(AggregateRepository[Coupon]):
         """Raises `CouponAlreadyDefined` where a code is taken."""
         try:
             await super().insert(aggregates)
-        except IntegrityError as error:
-            if "pk_coupons" in str(error.orig):
-                raise CouponAlreadyDefined from None
-            raise
+        except ConcurrentUpdate:
+            raise CouponAlreadyDefined from None
 
     def row(self, aggregate: Coupon) -> dict[str, Any]:
         """The coupon as a row."""

@@ -65,7 +65,7 @@ class PointsAccounts(AggregateRepository[PointsAccount]):
         """The member's account, and nobody else's until the transaction ends; a new one where there is none.
 
         Do not load it without its lock: payments of one member would then lose the race for its version, again and
-        again, instead of queueing up. Of a new one there is nothing to lock: see `insert`.
+        again, instead of queueing up. Of a new one there is nothing to lock: see `AggregateRepository.insert`.
         """
         if member_id in self._touched:
             return self._touched[member_id]
@@ -78,16 +78,6 @@ class PointsAccounts(AggregateRepository[PointsAccount]):
         )
         self.add(account)
         return account
-
-    async def insert(self, aggregates: Sequence[PointsAccount]) -> None:
-        """Raises `ConcurrentUpdate` where another transaction opened such an account at the same moment."""
-        try:
-            await super().insert(aggregates)
-        except IntegrityError as error:
-            if "pk_points_accounts" in str(error.orig):
-                ids = ", ".join(account.id for account in aggregates)
-                raise ConcurrentUpdate(aggregate="PointsAccount", id=ids) from None
-            raise
 
     async def save(self) -> None:
         """The accounts, and an entry in the ledger for each event that changed a balance."""
