@@ -59,6 +59,10 @@ class Handlers:
         return self._by_type.get(event_type, ())
 
 
+class NothingRecordedError(RuntimeError):
+    """A command recorded no event: what it finds done already, it has to refuse."""
+
+
 class CausationTooDeepError(RuntimeError):
     """Handlers kept causing events: somewhere two of them answer each other."""
 
@@ -115,6 +119,8 @@ class UnitOfWork:
             # What the command makes did not exist: no condition on it holds, and none is passed over in silence.
             raise StaleVersion(actual_version=0)
         events = await self._handled_events()
+        if not events:
+            raise NothingRecordedError
         for repository in list(self._repositories.values()):
             await repository.save()
         transaction_id = await append(

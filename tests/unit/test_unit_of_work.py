@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from command.aggregate import Aggregate
 from command.ordering.model import Order
-from command.unit_of_work import CausationTooDeepError, Handlers, UnitOfWork
+from command.unit_of_work import CausationTooDeepError, Handlers, NothingRecordedError, UnitOfWork
 from events.ordering import OrderPlaced, PaymentRequested, ShippingInfoChanged
 from eventstore import PendingEvent
 from tests.builders import LATER, SHIPPING_INFO, an_order
@@ -146,4 +146,14 @@ async def test_a_handler_that_refuses_leaves_nothing_written() -> None:
 
     with pytest.raises(PermissionError):
         await uow.commit()
+    assert connection.happened == []
+
+
+async def test_a_command_that_records_nothing_is_told_to_be_a_bug_and_writes_nothing() -> None:
+    uow, connection = unit_of_work(Handlers())
+    uow.repository(RememberingOrders)
+
+    with pytest.raises(NothingRecordedError):
+        await uow.commit()
+
     assert connection.happened == []
