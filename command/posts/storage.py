@@ -36,18 +36,18 @@ class Posts(AggregateRepository[Post]):
         row = (await self.connection.execute(query)).mappings().first()
         if row is None:
             raise NotFound(what="post")
-        post = Post(
-            id=row["post_id"],
-            version=row["version"],
-            product_id=row["product_id"],
-            member_id=row["member_id"],
-            kind=row["kind"],
-            title=row["title"],
-            body=row["body"],
-            rating=row["rating"],
+        return self.loaded(
+            Post(
+                id=row["post_id"],
+                version=row["version"],
+                product_id=row["product_id"],
+                member_id=row["member_id"],
+                kind=row["kind"],
+                title=row["title"],
+                body=row["body"],
+                rating=row["rating"],
+            )
         )
-        self.add(post)
-        return post
 
     def row(self, aggregate: Post) -> dict[str, Any]:
         """The post as a row."""
