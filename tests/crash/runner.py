@@ -20,6 +20,7 @@ from projector import bulk, indexes
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
+from projector.together import Small, Together, write_documents
 from views.kit import AdditiveView, View
 
 R = TypeVar("R")
@@ -114,28 +115,28 @@ def after_sequencing(death: Death) -> None:
 
 def after_settling(death: Death) -> None:
     """The moment after dead letters were settled, before anybody knows."""
-    write = ViewStore._write
+    write = ViewStore.write
 
-    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
-        reached = write(self, folded, expected, parked)
+    async def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = await write(self, folded, expected, parked)
         if folded.settlement is not None:
             death.here()
         return reached
 
-    ViewStore._write = dying  # type: ignore[method-assign]
+    ViewStore.write = dying  # type: ignore[method-assign]
 
 
 def while_rebuilding(death: Death) -> None:
     """The moment after a batch was written to a view that is built afresh, by one process."""
-    write = ViewStore._write
+    write = ViewStore.write
 
-    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
-        reached = write(self, folded, expected, parked)
+    async def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = await write(self, folded, expected, parked)
         if ".g" in self.instance:
             death.here()
         return reached
 
-    ViewStore._write = dying  # type: ignore[method-assign]
+    ViewStore.write = dying  # type: ignore[method-assign]
 
 
 def in_bulk(moment: Callable[[Death], None]) -> Callable[[Death], None]:
@@ -187,16 +188,16 @@ def checkpoint_runs_ahead(death: Death) -> None:
     """A planted bug, and a death in the gap that it leaves: the checkpoint is written before the documents."""
 
     def wrong(
-        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+        self: ViewStore, folded: Folded, guard: dict[str, Any], moved: dict[str, Any], writes: Sequence[Write]
     ) -> None:
-        database = self._database.delegate
-        guard = {"_id": self.instance, "position": expected.position}
-        database[CHECKPOINTS].update_one(guard, {"$set": checkpoint})
+        del folded
+        self._database.delegate[CHECKPOINTS].update_one(guard, {"$set": moved})
         if writes:
             death.here()
             self._collection.delegate.bulk_write(writes, ordered=False)
 
     ViewStore._transact = wrong  # type: ignore[method-assign]
+    each_by_itself()
 
 
 def documents_run_ahead(death: Death) -> None:
@@ -204,16 +205,37 @@ def documents_run_ahead(death: Death) -> None:
     transact = ViewStore._transact
 
     def wrong(
-        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+        self: ViewStore, folded: Folded, guard: dict[str, Any], moved: dict[str, Any], writes: Sequence[Write]
     ) -> None:
         if writes:
             self._collection.delegate.bulk_write(writes, ordered=False)
             if isinstance(self.view, AdditiveView):  # here the next life counts again for certain
                 death.here()
         folded.writes = []
-        transact(self, folded, expected, checkpoint, [])
+        transact(self, folded, guard, moved, [])
 
     ViewStore._transact = wrong  # type: ignore[method-assign]
+    each_by_itself()
+
+
+def each_by_itself() -> None:
+    """No view writes together with others."""
+    ViewStore._is_small = lambda *_: False  # type: ignore[method-assign]
+
+
+def shared_checkpoints_run_ahead(death: Death) -> None:
+    """The first bug again, where views write together: all checkpoints are moved outside of the transaction."""
+
+    def wrong(self: Together, batch: Sequence[Small], session: ClientSession) -> None:
+        for one in batch:
+            self._database[CHECKPOINTS].update_one(one.guard, {"$set": one.moved})
+        if any(one.writes for one in batch):
+            death.here()
+        for one in batch:
+            if one.writes:
+                write_documents(one.collection, one.writes, session)
+
+    Together._apply = wrong  # type: ignore[method-assign]
 
 
 POINTS: dict[str, Callable[[Death], None]] = {
@@ -238,6 +260,7 @@ REBUILDS: dict[str, Callable[[Death], None]] = {
 PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
     "the checkpoint runs ahead": checkpoint_runs_ahead,
     "the documents run ahead": documents_run_ahead,
+    "shared checkpoints run ahead": shared_checkpoints_run_ahead,
 }
 
 
