@@ -25,7 +25,7 @@ from projector.folding import MARK, Folded, Settlement, Write
 from projector.letters import letter_document
 from projector.parked import ParkedAggregates
 from projector.sharing import Work
-from projector.together import DURABLE, MOST_WRITES, Small, Together, write_documents
+from projector.together import DURABLE, MOST_WRITES, Small, Together
 from runtime.mongo import Database
 from views.kit import AdditiveView, View
 
@@ -144,7 +144,7 @@ class ViewStore:
         or, when the answer to the commit was lost, all of it: the checkpoint tells."""
         reached, guard, moved = self._move(folded, expected, parked)
         if self._together is not None and self._is_small(folded):
-            small = Small(guard, moved, self._collection.delegate, folded.writes)
+            small = Small(guard, moved, self.instance, folded.writes)
             if await self._together.write(small):
                 return reached
         await asyncio.get_running_loop().run_in_executor(self._threads, self._write, folded, guard, moved)
@@ -204,7 +204,9 @@ class ViewStore:
             if isinstance(self.view, AdditiveView) and len(writes) >= _WORTH_A_LOOK:
                 writes = self._inserting_what_is_new(writes, session)
             if writes:
-                write_documents(self._collection.delegate, writes, session)
+                # Ordered, though no two writes touch one document: after an insert that failed, the replacements would
+                # be sent into a transaction that is over, and that error would hide what had failed.
+                self._collection.delegate.bulk_write(writes, ordered=True, session=session)
             if folded.dead_letters:
                 letters = [letter_document(self.instance, self.view.name, letter) for letter in folded.dead_letters]
                 database[DEAD_LETTERS].bulk_write(

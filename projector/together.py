@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from pymongo import MongoClient
+from pymongo import InsertOne, MongoClient
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
 from pymongo.errors import ConnectionFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -38,13 +37,13 @@ class Small(msgspec.Struct):
 
     guard: dict[str, Any]
     moved: dict[str, Any]
-    collection: Collection[dict[str, Any]]
+    collection: str
     writes: Sequence[Write]
     is_written: bool = False
 
 
 class _ApartInstead(Exception):
-    """A guard failed; whose, each finds out by itself."""
+    """A guard or a write has failed; whose, each finds out by itself."""
 
 
 class Together:
@@ -81,16 +80,26 @@ class Together:
 
     def _apply(self, batch: Sequence[Small], session: ClientSession) -> None:
         moves = [{"q": one.guard, "u": {"$set": one.moved}} for one in batch]
-        # As a plain command: the driver's own bulk is twice its cost, and what it adds has no place in a transaction.
-        if self._database.command("update", self._checkpoints, updates=moves, session=session)["n"] != len(batch):
-            raise _ApartInstead
+        self._all_match("update", self._checkpoints, moves, session)
+        self._write_documents(batch, session)
+
+    def _write_documents(self, batch: Sequence[Small], session: ClientSession) -> None:
         for one in batch:
-            if one.writes:
-                write_documents(one.collection, one.writes, session)
+            inserts = [write._doc for write in one.writes if isinstance(write, InsertOne)]
+            others = [
+                {"q": write._filter, "u": write._doc, "upsert": write._upsert}
+                for write in one.writes
+                if not isinstance(write, InsertOne)
+            ]
+            if inserts:
+                self._all_match("insert", one.collection, inserts, session)
+            if others:
+                self._all_match("update", one.collection, others, session)
 
-
-def write_documents(collection: Collection[dict[str, Any]], writes: Sequence[Write], session: ClientSession) -> None:
-    """Write a batch's documents, within its transaction."""
-    # Ordered, though no two writes touch one document: after an insert that failed, the replacements would be sent into
-    # a transaction that is over, and that error would hide what had failed.
-    collection.bulk_write(writes, ordered=True, session=session)
+    def _all_match(self, kind: str, collection: str, writes: Sequence[Any], session: ClientSession) -> None:
+        # As a plain command: the driver's bulk costs half as much again, to tell which of the writes has failed. Here
+        # it is enough that one has; alone, the bulk tells.
+        what = "updates" if kind == "update" else "documents"
+        answer = self._database.command(kind, collection, **{what: writes}, session=session)
+        if answer["n"] != len(writes) or "writeErrors" in answer:
+            raise _ApartInstead

@@ -1,5 +1,8 @@
 """`readside projector` as a process that kills itself at a named point: ``python -m tests.crash.runner POINT NTH``.
 
+Without reactions, which have crash tests of their own: what they write is not among the facts that the shop
+acknowledged, and the log would never be what the shop says.
+
 The points are put around the product's own functions from here, so that nothing in the product knows of them. A kill
 is SIGKILL: no handler runs, nothing is flushed, no connection is closed politely.
 """
@@ -13,14 +16,14 @@ from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
 
+from command import background
 from eventstore import Sequencer, sequencer
 from projector import bulk, indexes
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
-from projector.together import Small, Together, write_documents
+from projector.together import Small, Together
 from views.kit import AdditiveView, View
 
 R = TypeVar("R")
@@ -231,16 +234,15 @@ def shared_checkpoints_run_ahead(death: Death) -> None:
             self._database[CHECKPOINTS].update_one(one.guard, {"$set": one.moved})
         if any(one.writes for one in batch):
             death.here()
-        for one in batch:
-            if one.writes:
-                write_documents(one.collection, one.writes, session)
+        self._write_documents(batch, session)
 
     Together._apply = wrong  # type: ignore[method-assign]
 
 
+NEVER: dict[str, Callable[[Death], None]] = {"never": lambda _: None}
 POINTS: dict[str, Callable[[Death], None]] = {
     "before a transaction begins": before(MongoClient, "start_session"),
-    "between the checkpoint and the documents": before(Collection, "bulk_write"),
+    "between the checkpoint and the documents": before(Together, "_write_documents"),
     "before the commit": before(ClientSession, "commit_transaction"),
     "after the commit": after(ClientSession, "commit_transaction"),
     "after the sequencer's lock": after_statement(sequencer._LOCK),
@@ -266,7 +268,8 @@ PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
 
 def main(point: str, nth: str) -> None:
     """Run the projector until it dies there."""
-    (POINTS | REPAIRS | REBUILDS | PLANTED_BUGS)[point](Death(int(nth)))
+    (NEVER | POINTS | REPAIRS | REBUILDS | PLANTED_BUGS)[point](Death(int(nth)))
+    background.reactions = background.jobs = tuple
     from readside.servers import projector
 
     projector(port=0)

@@ -18,7 +18,7 @@ from pymongo.errors import AutoReconnect, PyMongoError
 from projector.failures import FailurePolicy, GuardFailed, is_refusal
 from projector.folding import Folded, folder_of
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
-from projector.together import Small, Together, write_documents
+from projector.together import Small, Together
 from runtime.settings import Settings
 from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, PRODUCT_CATALOG, SALES_STATISTICS, instance
 from tests.integration.projecting import ReadSide, a_read_side
@@ -153,8 +153,7 @@ def guards_are_not_counted(self: Together, batch: Sequence[Small], session: Clie
     """A planted bug: whether all guards held is not asked."""
     for one in batch:
         self._database[CHECKPOINTS].update_one(one.guard, {"$set": one.moved}, session=session)
-        if one.writes:
-            write_documents(one.collection, one.writes, session)
+    self._write_documents(batch, session)
 
 
 def everybody_is_told_of_success(self: Together, batch: Sequence[Small]) -> None:
@@ -182,8 +181,7 @@ def the_others_are_written_without_a_guard(self: Together, batch: Sequence[Small
     with self._client.start_session() as session, session.start_transaction():
         for one in batch:
             self._database[CHECKPOINTS].update_one({"_id": one.guard["_id"]}, {"$set": one.moved}, session=session)
-            if one.writes:
-                write_documents(one.collection, one.writes, session)
+        self._write_documents(batch, session)
     for one in batch:
         one.is_written = True
 
