@@ -41,8 +41,8 @@ check: install ## Lint, format, types, import rules
 format: install ## Format and fix what can be fixed
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format $(ROOT)
 
-bench: install ## Measure: catch-up, rebuild, commit-to-visible lag, import; ratios from one run
-	@cd $(ROOT) && $(BIN)/python -m bench
+bench: install ## Measure and draw: make bench PART="query lag" (all but the long ones without)
+	@cd $(ROOT) && $(BIN)/python -m bench $(PART) $(BENCH_ARGS)
 
 torture: install ## Trade under faults and judge: make torture SECONDS=600 SEED=7
 	@cd $(ROOT) && $(BIN)/python -m tests.torture --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

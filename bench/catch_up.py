@@ -15,6 +15,8 @@ import psutil
 from pymongo import MongoClient
 
 from bench.projectors import running_projector
+from bench.suite import Bench, Part, Row
+from bench.workload import fill_log
 from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, PRODUCT_CATALOG, SALES_STATISTICS
 
 PAIRS = {
@@ -82,3 +84,12 @@ async def measure(urls: tuple[str, str], head: int, rounds: int) -> dict[str, An
         "ratio": round(statistics.median(ours) / statistics.median(hand), 2),
         "projector_mb": round(largest / 2**20),
     }
+
+
+async def _measure(bench: Bench) -> list[Row]:
+    url = await bench.fresh("bench_catch_up")
+    head = await fill_log(url, bench.orders)
+    return [await measure((url, bench.mongo), head, bench.rounds)]
+
+
+part = Part("catch-up", "(a) catch-up of all views, events a second", _measure)

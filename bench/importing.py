@@ -1,4 +1,4 @@
-"""(c) Import: orders a second from an Online Retail file, through the domain, to the last commit."""
+"""Import: orders a second from an Online Retail file, through the domain, to the last commit."""
 
 import csv
 import os
@@ -11,6 +11,8 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from bench.suite import Bench, Part, Row
 
 INVOICES = 3_000
 HEADER = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
@@ -70,3 +72,10 @@ def _write(file: Path) -> int:
                 )
                 written += 1
     return written
+
+
+async def _measure(bench: Bench) -> list[Row]:
+    return [await measure(await bench.fresh("bench_import"))]
+
+
+part = Part("import", "import of an Online Retail file", _measure, orders=())

@@ -14,7 +14,9 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from bench.projectors import running_projector
-from bench.workload import some_order
+from bench.suite import Bench, Part, Row
+from bench.workload import fill_log, some_order
+from command.ordering.model import RECORDED
 from command.ordering.storage import Orders
 from command.unit_of_work import Handlers, Transactions
 from eventstore import Doorbell
@@ -73,7 +75,7 @@ async def _place_all(transactions: Transactions, committed: dict[int, float], ra
 
 async def _place(transactions: Transactions, rng: random.Random, committed: dict[int, float]) -> None:
     order = some_order(rng, now())
-    order.request_payment(new_id(), method="card", at=now())
+    order.request_payment(new_id(), method=RECORDED, at=now())
     order.approve_payment(at=now())
     async with transactions.begin() as uow:
         uow.repository(Orders).add(order)
@@ -89,3 +91,17 @@ async def _see(stream: Any, committed: dict[int, float], lags: list[float]) -> N
         seen, snapshot = time.perf_counter(), Snapshot.parse(text)
         visible = [transaction_id for transaction_id in committed if snapshot.sees(transaction_id)]
         lags.extend((seen - committed.pop(transaction_id)) * 1000 for transaction_id in visible)
+
+
+async def _measured(bench: Bench) -> list[Row]:
+    url = await bench.fresh("bench_lag")
+    await fill_log(url, 200)
+    return [await measure((url, bench.mongo), "bench_lag", rate, 15) for rate in (100, 300)]
+
+
+part = Part(
+    "lag",
+    "(b) commit to visible",
+    _measured,
+    orders=(),
+)

@@ -1,4 +1,4 @@
-"""(d) A backup's old snapshot, held open: what a run of the sequencer costs meanwhile, beside one without.
+"""A backup's old snapshot, held open: what a run of the sequencer costs meanwhile, beside one without.
 
 Dead rows that somebody might still see are not vacuumed: what went through the outbox stays in its heap and its index
 for as long as the snapshot is held. Two databases get the same events at the same fixed rate (open loop), and their
@@ -14,10 +14,12 @@ import asyncio
 import random
 import statistics
 import time
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from bench.suite import Bench, Part, Row
 from bench.workload import some_order
 from eventstore import PendingEvent, Sequencer, append
 from runtime.clock import now
@@ -117,3 +119,27 @@ async def _outbox_pages(url: str) -> int:
         return pages
     finally:
         await connection.close()
+
+
+async def _measure(bench: Bench) -> list[Row]:
+    rows: list[Row] = []
+    for held in bench.options.held:
+        urls = [await bench.fresh(f"bench_{which}_{held}") for which in ("held", "free")]
+        rows += await measure(urls[0], urls[1], held, bench.options.rate, bench.options.seconds)
+    return rows
+
+
+def _options(arguments: ArgumentParser) -> None:
+    arguments.add_argument("--seconds", type=int, default=600, help="of old-snapshot")
+    arguments.add_argument("--rate", type=int, default=300, help="events a second, of old-snapshot")
+    arguments.add_argument("--held", nargs="*", default=HELD, choices=HELD, help="of old-snapshot")
+
+
+part = Part(
+    "old-snapshot",
+    "milliseconds of one sequencer run, beside somebody who holds something; half an hour",
+    _measure,
+    by_default=False,
+    orders=(),
+    options=_options,
+)

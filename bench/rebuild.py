@@ -1,4 +1,4 @@
-"""(e) Rebuild: a view built afresh by several processes, against the same built by one, in turns on the same log.
+"""(a) Rebuild: a view built afresh by several processes, against the same built by one, in turns on the same log.
 
 Both are asked for as an operator asks (`readside projections rebuild`) and timed from the request until the new
 instance is at the head: starting the workers counts. The views that are served are kept current meanwhile, and idle.
@@ -12,6 +12,8 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from bench.projectors import running_projector
+from bench.suite import Bench, Part, Row
+from bench.workload import fill_log
 from projector.bulk import workers
 from projector.registry import Registry
 from tests.instances import instance
@@ -60,3 +62,12 @@ async def _reached(views: Any, instances: set[str], head: int) -> None:
     at_head = {"_id": {"$in": sorted(instances)}, "position": {"$gte": head}}
     while await views["checkpoints"].count_documents(at_head) < len(instances):
         await asyncio.sleep(0.02)
+
+
+async def _measure(bench: Bench) -> list[Row]:
+    url = await bench.fresh("bench_rebuild")
+    head = await fill_log(url, bench.orders)
+    return await measure((url, bench.mongo), head, bench.rounds)
+
+
+part = Part("rebuild", "(a) rebuild of one view, events a second", _measure)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from command.ordering.model import Order
+from command.ordering.model import RECORDED, Order
 from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
 from eventstore import PendingEvent, Sequencer, append
 from runtime.ids import new_id
@@ -38,11 +38,10 @@ def orders(count: int, seed: int) -> Iterator[Order]:
         at = _FIRST_DAY + timedelta(seconds=number * 60 * 86_400 / count)
         order = some_order(rng, at)
         if rng.random() < 0.9:
-            order.request_payment(new_id(), method="card", at=at + timedelta(seconds=30))
+            order.request_payment(new_id(), method=RECORDED, at=at + timedelta(seconds=30))
             order.approve_payment(at=at + timedelta(seconds=31))
             if rng.random() < 0.05:
                 order.cancel("changed my mind", canceled_by=order.orderer.member_id, at=at + timedelta(hours=3))
-                order.complete_refund(at=at + timedelta(hours=3, seconds=2))
         yield order
 
 

@@ -123,7 +123,7 @@ class RetryOf(BaseModel):
 
 
 class DeadLetterAnswer(BaseModel):
-    """An event that has not taken effect in a projection. Times are RFC 3339."""
+    """An event that has not taken effect in a projection, or in the reaction of that name. Times are RFC 3339."""
 
     model_config = example(**_LETTER)
 
@@ -155,11 +155,13 @@ class WholeDeadLetter(DeadLetterAnswer):
 
     model_config = example(
         **_LETTER,
+        sequence=None,
         payload={"payment_id": "01a1fd92-dea5-72b4-9ebd-f38f12a5c9cc"},
         traceback="Traceback (most recent call last): …",
         history=[{"at": _AT, "by": "olga", "what": "retry requested", "reason": None, "error": None}],
     )
 
+    sequence: Annotated[str | None, Field(description="In a reaction: the key of the events that wait for each other")]
     payload: Any
     traceback: str
     history: list[HistoryEntry]

@@ -1,11 +1,13 @@
 """Dead letters as operators see them, and what they may ask: a retry, or a discard with a reason.
 
 Asking writes a request to the letter and a line to its history, in one transaction; the projector that owns the
-projection answers it (`projector.unparking`), because only the owner may change documents. So everything here works
-from any process, and what was asked for while no projector runs is done by the next one.
+projection answers it (`projector.unparking`, `projector.reacting.repairs`), because only the owner may change documents
+and call the outside. So everything here works from any process, and what was asked for while no projector runs is done
+by the next one.
 
-A letter is ``failed`` (the first of its aggregate) or ``waiting`` behind one. It leaves by succeeding, which keeps it
-in its history alone, or stays for good as ``discarded``: that event is skipped by the projection, also in a rebuild.
+A letter is ``failed`` (the first of its aggregate, or of its sequence in a reaction) or ``waiting`` behind one. It
+leaves by succeeding, which keeps it in its history alone, or stays for good as ``discarded``: that event is skipped by
+the projection, also in a rebuild. Where it is a reaction's, ``projection`` is the reaction's name.
 """
 
 import asyncio
@@ -82,7 +84,7 @@ def letter_id(instance: str, position: int) -> str:
 
 
 class DeadLetters:
-    """The dead letters of all projections."""
+    """The dead letters of all projections and reactions."""
 
     def __init__(self, database: Database) -> None:
         self._client = database.client
@@ -116,6 +118,7 @@ class DeadLetters:
         found, history = await self._whole(letter), self._history.find({"letter": letter}).sort("_id", 1)
         return {
             **shown(found),
+            "sequence": found.get("sequence"),
             "payload": _decoded(found.get("payload", "")),
             "traceback": found["traceback"],
             "history": [_entry(one) async for one in history],

@@ -65,9 +65,10 @@ class Reading:
         self.log = log
         self.at = at
         self._has_token = has_token
+        # Lists, not generators: most readings are of one view, and a generator costs more than what it gives.
         self.headers = {
-            "Read-Model-Position": str(min(one.position for one in checkpoints.values())),
-            "Read-Model-Lag-Seconds": decimal(max(lag_seconds(one, log, at) for one in checkpoints.values())),
+            "Read-Model-Position": str(min([one.position for one in checkpoints.values()])),
+            "Read-Model-Lag-Seconds": decimal(max([lag_seconds(one, log, at) for one in checkpoints.values()])),
             **headers,
         }
 
@@ -140,10 +141,12 @@ class Reads:
     async def of(self, *views: str) -> Reading:
         """Read these views, after the command of the caller's token. Raises `Problem`."""
         log = await self.log_seen_by(*views)
-        checkpoints = {view: self.models.follower.checkpoint(view) for view in views}
-        built = {view: found for view, found in checkpoints.items() if found is not None}
-        if len(built) < len(views):
-            raise _not_made()
+        built: dict[str, Checkpoint] = {}
+        for view in views:
+            found = self.models.follower.checkpoint(view)
+            if found is None:
+                raise _not_made()
+            built[view] = found
         return Reading(self.models, built, log, self._applied(), now(), has_token=self._token is not None)
 
     def without_token(self) -> "Reads":

@@ -23,7 +23,7 @@ def banner(run: Run, data_dir: Path, databases: list[str], *, simulates_payments
         lines.append(f"  {name:<12} {url:<24} documented at {url}/docs")
     if simulates_payments:
         gateway = run.payment_gateway_url or ""
-        lines.append(f"  {'payments':<12} {gateway:<24} simulated, no money moves; documented at {gateway}/docs")
+        lines.append(f"  {'payments':<12} {gateway:<24} simulated: no money moves")
     logs = f"   (databases log to {' and '.join(f'{name}.log' for name in databases)} there)" if databases else ""
     lines += [f"  {'data':<12} {data_dir}{logs}", "", f"  {'a token':<12} {_token_command(data_dir)}"]
     return "\n".join([*lines, "", "Ctrl-C ends everything; the data stays.", ""])

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from readside import servers
-from readside.commands import dead_letters, events, importing, projections
+from readside.commands import dead_letters, events, importing, projections, reactions
 
 app = typer.Typer(
     name="readside",
@@ -95,6 +95,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(events.app, name="events")
 app.add_typer(importing.app, name="import")
 app.add_typer(projections.app, name="projections")
+app.add_typer(reactions.app, name="reactions")
 
 
 def main() -> NoReturn:

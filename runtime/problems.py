@@ -15,8 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runtime.allowed import allowed_methods
 from runtime.errors import ReadsideError
-from runtime.head import has_head
 from runtime.headers import answer_headers
 
 log = structlog.get_logger()
@@ -111,8 +111,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         slug = _SLUG_OF_STATUS.get(error.status_code, "bad-request")
         detail = str(error.detail) or HTTPStatus(error.status_code).phrase
         headers = dict(error.headers or {})
-        if headers.get("Allow") == "GET" and has_head(request.scope):
-            headers["Allow"] = "GET, HEAD"
+        if "Allow" in headers:
+            headers["Allow"] = allowed_methods(request, headers["Allow"])
         return Problem(error.status_code, slug, detail, headers=headers).response()
 
     async def crash(request: Request, error: Exception) -> Response:

@@ -8,14 +8,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from events.reaction import Background, Ports
-from eventstore.beginnings import beginning_of
+from eventstore.beginnings import Beginnings
 from projector.feed import Feed
 from projector.reacting.jobs import Jobs
 from projector.reacting.runner import ReactionRunner
 from projector.supervised import ended, supervised
-from runtime import postgres
 from runtime.mongo import Database
-from runtime.postgres import connect, postgres_url
+from runtime.postgres import postgres_url
 from runtime.settings import Settings
 from views import all_views
 
@@ -39,8 +38,9 @@ class Reacting:
         async with self._background(self._settings) as background:
             reactions = tuple(background.reactions)
             refuse_ambiguous(reaction.name for reaction in reactions)
+            beginnings = Beginnings(postgres_url(self._settings))
             self.runners = [
-                ReactionRunner(self._database, self._feed, self._settings, one, background.ports, self._beginning)
+                ReactionRunner(self._database, self._feed, self._settings, one, background.ports, beginnings)
                 for one in reactions
             ]
             jobs = Jobs(background.jobs, background.ports)
@@ -64,14 +64,6 @@ class Reacting:
         """An operator wants something of dead letters."""
         for runner in self.runners:
             runner.wake()
-
-    async def _beginning(self, reaction: str) -> int:
-        url = postgres_url(self._settings)
-        connection = await connect(url, "reactions", timeout_seconds=postgres.SHORT_TIMEOUT_SECONDS)
-        try:
-            return await beginning_of(connection, reaction)
-        finally:
-            await connection.close()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from events.reaction import Ports, Reaction
+from eventstore.beginnings import Beginnings
 from projector.failures import FailurePolicy, Retry, StandBy
 from projector.feed import Feed
 from projector.lease import Lease
@@ -20,6 +20,7 @@ from projector.reacting.repairs import Repairs
 from projector.tenure import Tenure
 from runtime.errors import ReadsideError
 from runtime.mongo import Database
+from runtime.postgres import DRIVER_ERRORS
 from runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -27,22 +28,27 @@ log = structlog.get_logger()
 STUCK_SECONDS = 10.0
 """An owner that has had events before it for this long, and looked at none, is stuck."""
 
-Beginning = Callable[[str], Awaitable[int]]
-"""Where a reaction begins that has no checkpoint."""
+_REMEMBER_EVERY_SECONDS = 60.0
 
 
 class ReactionRunner:
     """One reaction in this process."""
 
     def __init__(
-        self, database: Database, feed: Feed, settings: Settings, reaction: Reaction, ports: Ports, beginning: Beginning
+        self,
+        database: Database,
+        feed: Feed,
+        settings: Settings,
+        reaction: Reaction,
+        ports: Ports,
+        beginnings: Beginnings,
     ) -> None:
         self.name = reaction.name
         self._reaction = reaction
         self._ports = ports
         self._feed = feed
         self._settings = settings
-        self._beginning = beginning
+        self._beginnings = beginnings
         self._progress = MongoProgress(database, reaction.name)
         self._lease = Lease(database, instance_of(reaction.name))
         self._tenure = Tenure(self._lease, feed, self._told)
@@ -126,7 +132,7 @@ class ReactionRunner:
                 await self._obey(self._policy.batch_failed(error), error)
 
     async def _as_owner(self) -> None:
-        mark = await self._progress.prepare(self._lease.epoch, lambda: self._beginning(self.name))
+        mark = await self._progress.prepare(self._lease.epoch, lambda: self._beginnings.of(self.name))
         first_states = await self._progress.letters.first_states()
         self._reactor = Reactor(
             self._reaction,
@@ -150,10 +156,17 @@ class ReactionRunner:
         self._policy.succeeded()
         log.info("reacting", reaction=self.name, position=mark.position, epoch=self._lease.epoch)
         try:
-            await self._reactor.run(self._repairs.run())
+            await self._reactor.run(self._repairs.run(), self._remember(self._reactor))
         finally:
             self._position, self._reactor, self._repairs = self.position, None, None
             self.state, self._trouble = "waiting", "begins again"
+
+    async def _remember(self, reactor: Reactor) -> None:
+        while True:
+            await asyncio.sleep(_REMEMBER_EVERY_SECONDS)
+            # What is durable, and no more: it is for the day when the checkpoint is gone.
+            with suppress(*DRIVER_ERRORS):
+                await self._beginnings.raise_to(self.name, reactor.keeping.durable.position)
 
     async def _obey(self, decision: Retry | StandBy, error: Exception) -> None:
         if isinstance(decision, StandBy):

@@ -1,7 +1,8 @@
-"""``readside dead-letters``: events that a projection could not handle. A table on a terminal, plain lines elsewhere.
+"""``readside dead-letters``: events that a projection or a reaction could not handle.
 
-Works on MongoDB alone; what is asked for is done by the running projector. Exit status: 0; 1 where a retry failed
-again, or nobody has done what was asked for; 2 for a letter that does not exist, or cannot be helped any more.
+A table on a terminal, plain lines elsewhere. Works on MongoDB alone; the running projector does what is asked for.
+Exit status: 0; 1 where a retry failed again, or nobody has done what was asked for; 2 for a letter that does not exist,
+or cannot be helped any more.
 """
 
 import sys
@@ -23,12 +24,12 @@ _COLUMNS = ("id", "state", "aggregate_type", "aggregate_id", "event_type", "atte
 
 @app.callback()
 def events_that_failed() -> None:
-    """See, retry or discard events that a projection could not handle."""
+    """See, retry or discard events that a projection or a reaction could not handle."""
 
 
 @app.command("list")
 def list_letters(
-    projection: Annotated[str | None, typer.Option(help="Only of this projection.")] = None,
+    projection: Annotated[str | None, typer.Option(help="Only of this projection or reaction.")] = None,
     state: Annotated[
         str | None,
         typer.Option(help="failed, waiting, retry-requested, discard-requested or discarded."),
@@ -61,7 +62,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
     letter = _run(lambda letters: letters.show(letter_id))
     for name, value in letter.items():
-        if name not in ("payload", "traceback", "history"):
+        if name not in ("payload", "traceback", "history") and value is not None:
             typer.echo(f"{name + ':':<17}{value}")
     typer.echo("payload:")
     typer.echo(_indented(json.dumps(letter["payload"], indent=2, ensure_ascii=False)))
@@ -79,7 +80,7 @@ def retry(
     letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
 ) -> None:
-    """Try letters again, each aggregate's in order; the first that fails again keeps those behind it waiting."""
+    """Try letters again, those that wait for each other in order; the first that fails keeps the rest waiting."""
     from runtime.errors import SettingsError
 
     if bool(letter_ids) == every:

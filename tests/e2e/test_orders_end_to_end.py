@@ -204,6 +204,62 @@ def test_a_canceled_order_is_taken_back_everywhere(people: People) -> None:
     assert sold["net_sales"] == 0
 
 
+def test_coupon_points_and_a_card_whose_answer_was_lost_pay_an_order_and_all_come_back(people: People) -> None:
+    staff, (member_id, member) = people.staff(), people.member("gil")
+    _registered(staff, "globe", "maps")
+    staff.tell("POST", f"/members/{member_id}/charge-points", {"points": 300, "reason": "a gift"})
+    terms = {"name": "Ten percent", "kind": "percent", "value": 10, "valid_until": "2100-01-01T00:00:00Z"}
+    staff.tell("POST", "/coupons", {"coupon_code": "GLOBE", **terms})
+    staff.tell("POST", "/coupons/GLOBE/issue", {"member_id": member_id})
+
+    order = {"lines": [{"product_id": "globe", "quantity": 4}], "shipping_info": SHIPPING, "coupon_code": "GLOBE"}
+    order_id = member.tell("POST", "/orders", order).json()["order_id"]
+    payment = {"method": "points", "points": 300, "card_token": "tok_lost"}
+    member.tell("POST", f"/orders/{order_id}/pay", payment)
+    paid = member.until_settled(order_id)
+    _is_past(staff, member)
+    left = member.ask("/members/me/points").json()["balance"]
+    held = member.ask("/members/me/coupons").json()["items"][0]
+    member.tell("POST", f"/orders/{order_id}/cancel", {"reason": "changed my mind"})
+    refunded = member.until_settled(order_id)
+    _is_past(staff, member)
+
+    assert (paid["total_amount"], paid["discount_amount"], paid["points_used"], paid["payment_amount"]) == (
+        1000,
+        100,
+        300,
+        600,
+    )
+    taken = [paid[name] for name in ("status", "stock_status", "coupon_status", "points_status")]
+    assert taken == ["PREPARING", "SOLD", "USED", "USED"]
+    assert (left, held["state"], held["order_id"]) == (0, "USED", order_id)
+    back = [refunded[name] for name in ("status", "stock_status", "coupon_status", "points_status")]
+    assert back == ["CANCELED", "RELEASED", "RETURNED", "RETURNED"]
+    assert refunded["payment"]["status"] == "REFUNDED"
+    assert member.ask("/members/me/points").json()["balance"] == 300
+    assert member.ask("/members/me/coupons").json()["items"][0]["state"] == "ISSUED"
+    assert staff.ask("/products/globe").json()["stock"] == 10
+
+
+def test_a_declined_card_leaves_an_order_that_another_card_pays(people: People) -> None:
+    staff, (_, member) = people.staff(), people.member("hal")
+    _registered(staff, "hat", "clothes")
+    order_id = _placed(member, "hat", 1)
+
+    member.tell("POST", f"/orders/{order_id}/pay", {"method": "card", "card_token": "tok_declined"})
+    declined = member.until_settled(order_id)
+    _paid(staff, member, order_id)
+
+    assert (declined["status"], declined["payment"]["decline_code"]) == ("PAYMENT_WAITING", "card-declined")
+    assert [step["event"] for step in member.ask(f"/orders/{order_id}").json()["timeline"]] == [
+        "OrderPlaced",
+        "PaymentRequested",
+        "PaymentDeclined",
+        "PaymentRequested",
+        "OrderPaid",
+    ]
+
+
 def test_a_hundred_orders_in_a_row_are_each_read_back_at_once(people: People) -> None:
     staff, (_, member) = people.staff(), people.member("cleo")
     _registered(staff, "clip", "small")

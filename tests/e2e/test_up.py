@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from readside import run_file
@@ -84,6 +85,42 @@ def test_what_is_killed_comes_back_and_everything_is_ready_again(stack: Stack, n
     wait_for(lambda: is_restarted(stack, name, before), f"another {name}")
     wait_for(lambda: all(is_ready(port) for port in ports(stack)), "readiness")
     assert f"{name:<11} | ended (killed by SIGKILL); starting it again" in stack.log()
+
+
+def test_payments_are_simulated_and_who_pays_while_the_simulator_is_killed_only_waits(stack: Stack) -> None:
+    url = stack.run().payment_gateway_url
+    assert url is not None
+    assert f"payments     {url}" in stack.printed()
+    wait_for(lambda: "payment-simulator" in stack.run().children, "the simulator's start")
+    before = stack.run().children["payment-simulator"]
+    process = before.process()
+    assert process is not None
+    assert "readside payment-simulator --port" in " ".join(process.cmdline())
+    assert charged(url).status_code == 200
+
+    os.kill(before.pid, signal.SIGKILL)
+    process.wait(10)
+
+    assert charged(url).status_code == 200
+    assert is_restarted(stack, "payment-simulator", before)
+
+
+def charged(url: str) -> httpx.Response:
+    """A payment of one, asked for again and again."""
+    body = {"payment_id": "pay-1", "amount": 1, "currency": "EUR"}
+    return httpx.post(f"{url}/charges", json=body, headers={"Idempotency-Key": "a"}, timeout=30, trust_env=False)
+
+
+def test_with_a_gateway_of_ones_own_nothing_is_simulated(tmp_path: Path) -> None:
+    mine = {"READSIDE_PAYMENT_GATEWAY_URL": "http://127.0.0.1:1"}
+    with Stack(tmp_path / "data", environment=mine) as stack:
+        run = stack.until_ready()
+        process = run.children["projector"].process()
+        assert process is not None
+        assert process.environ()["READSIDE_PAYMENT_GATEWAY_URL"] == run.payment_gateway_url == "http://127.0.0.1:1"
+        assert "no money moves" not in stack.printed()
+        stack.end()
+        assert "payment-simulator" not in stack.log()
 
 
 def test_a_second_up_on_the_same_data_directory_is_refused(stack: Stack) -> None:

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.catalog import StockAdjusted
 from events.envelope import Envelope
 from events.reaction import Background, Job, Ports, Reaction
 from eventstore import PendingEvent, append
-from eventstore.beginnings import beginning_of
+from eventstore.beginnings import Beginnings
 from projector.daemon import Daemon
 from projector.dead_letters import DeadLetters
 from projector.reacting.engine import MakeBackground
@@ -132,12 +131,8 @@ class Stock:
 @asynccontextmanager
 async def a_stock(url: str, *reactions: str) -> AsyncIterator[Stock]:
     """An empty log; these reactions are known from its beginning on."""
-    connection = await asyncpg.connect(url)
-    try:
-        for name in reactions:
-            assert await beginning_of(connection, name) == 0
-    finally:
-        await connection.close()
+    for name in reactions:
+        assert await Beginnings(url).of(name) == 0
     engine = make_engine(url, "test stock", pool_size=2)
     try:
         yield Stock(engine)

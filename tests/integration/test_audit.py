@@ -18,7 +18,7 @@ from readside.reconciliation import Reconciliation
 from runtime.mongo import Database
 from runtime.settings import Settings
 from tests.instances import ORDER_DETAIL, SALES_STATISTICS
-from tests.integration.poison import poison
+from tests.integration.poison import VIEWS, poison
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting, until
 from tests.integration.test_verification import CORRUPTIONS, healed
 from views import all_views
@@ -154,7 +154,7 @@ async def test_what_is_parked_is_no_drift(settings: Settings) -> None:
     async with a_shop(settings.postgres_url or "") as shop, a_read_side(settings) as read_side:
         bad = await shop.place(("p-0", 1), ("p-1", 2))
         with pytest.MonkeyPatch.context() as broken:
-            for view in all_views():
+            for view in VIEWS:
                 poison(broken, view, OrderPlaced, bad)
             async with projecting(settings) as daemon:
                 await shop.pay(bad)

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_command_api import PASSWORD, Shop, problem, shop
+from tests.integration.commanding import PASSWORD, Shop, problem, shop
 
 __all__ = ["shop"]
 

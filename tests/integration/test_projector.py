@@ -475,9 +475,10 @@ async def test_a_payload_that_is_not_of_its_type_parks_its_order_where_it_is_wan
         await read_side.reached(len(shop.acknowledged) + 1)
 
     letters = await read_side.dead_letters()
-    assert sorted(letter["projection"] for letter in letters) == ["member_profile", "order_detail", "sales_statistics"]
+    wanting = {name for name, view in all_views().items() if OrderPaid in view.event_types}
+    assert sorted(letter["projection"] for letter in letters) == sorted(wanting)
     assert all("payment_id" in letter["error"] for letter in letters)
-    assert product_catalog.view.name not in {letter["projection"] for letter in letters}
+    assert product_catalog.view.name not in wanting
 
 
 async def test_another_business_time_zone_is_built_beside_the_old_one_and_then_served(

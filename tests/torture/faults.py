@@ -152,6 +152,8 @@ async def poisoned_event(scene: Scene) -> None:
             "projector", "POST", f"/dead-letters/{letter['id']}/discard", {"reason": "a broken writer"}
         )
 
+    # The shipping service is to be told of it too; that reaction has attempts of its own, and takes longer over them.
+    await _dead_letter(scene, order_id, "shipping_sync")
     await _settled(scene, order_id, discarded)
     await _is_whole_again(scene, order_id)
 
@@ -242,6 +244,8 @@ FAULTS: Mapping[str, Fault] = {
     "kill projector": killed("projector"),
     "kill command-api": killed("command-api"),
     "kill query-api": killed("query-api"),
+    "kill payment-simulator": killed("payment-simulator"),
+    "pause payment-simulator": paused("payment-simulator"),
     "kill mongod": killed("mongod"),
     "kill postgres": killed("postgres"),
     "pause projector": paused("projector"),
@@ -304,10 +308,10 @@ async def _order_goes_on_behind(scene: Scene, order_id: str) -> None:
         operator.wrong(f"order {order_id}", "was served to a token while it is parked")
 
 
-async def _dead_letter(scene: Scene, order_id: str) -> Json:
+async def _dead_letter(scene: Scene, order_id: str, projection: str = "order_detail") -> Json:
     async def found() -> Json | None:
         answer = await scene.operator.ask(
-            "projector", "GET", f"/dead-letters?aggregate_id={order_id}&projection=order_detail&state=failed"
+            "projector", "GET", f"/dead-letters?aggregate_id={order_id}&projection={projection}&state=failed"
         )
         items = answer.json()["items"] if answer is not None and answer.is_success else []
         return items[0] if items else None

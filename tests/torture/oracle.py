@@ -124,7 +124,8 @@ def _may_have_caused(command: Command, event: Json) -> bool:
 def _settles(event: Json, life: dict[int, Json]) -> bool:
     """Whether the service may have added this by itself: the one outcome of a payment, or of a refund."""
     cause = _SETTLEMENTS.get(event["type"])
-    rivals = [name for name, of in _SETTLEMENTS.items() if of == cause]
+    # A refund that failed may succeed after all: these two exclude each other no more than once each.
+    rivals = [event["type"]] if cause == "OrderPaid" else [name for name, of in _SETTLEMENTS.items() if of == cause]
     about = [one for one in life.values() if one["data"].get("payment_id") == event["data"].get("payment_id")]
     before = [one for one in about if one["type"] == cause and one["aggregateversion"] < event["aggregateversion"]]
     return cause is not None and len(before) == 1 and len([one for one in about if one["type"] in rivals]) == 1

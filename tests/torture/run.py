@@ -15,6 +15,7 @@ from tests.torture.disk import a_disk
 from tests.torture.faults import ALONE, FAULTS, Impossible, NotRecovered, Scene
 from tests.torture.ledger import Json, Ledger
 from tests.torture.load import open_shop, trading
+from tests.torture.money import judged_money
 from tests.torture.oracle import expected_totals, facts_of, judged_log
 from tests.torture.report import Report
 from tests.torture.stack import Stack
@@ -22,6 +23,7 @@ from tests.torture.stack import Stack
 Schedule = Iterable[tuple[str, ...]]
 SHORT: Schedule = (
     ("kill projector",),
+    ("kill payment-simulator",),
     ("kill command-api",),
     ("step down",),
     ("kill query-api",),
@@ -120,15 +122,41 @@ async def _judge(scene: Scene, report: Report) -> None:
     await stack.restarted("command-api", before)
     await stack.ready("command-api")
     await _recovered(scene, ["the end"])
+    await _at_rest(operator)
     log = await _whole_log(operator)
     report.events = len(log)
     report.wrong += judged_log(ledger, log)
+    report.wrong += judged_money(log)
     expected = expected_views(facts_of(ledger, log))
     async with a_read_side(stack.views) as read_side:
         await read_side.reached(len(log))
         report.wrong += differences(await read_side.views(), expected)
         report.wrong += await _parked(read_side)
     report.wrong += await _over_http(operator, expected)
+
+
+async def _at_rest(operator: Client) -> None:
+    """Every reaction has answered every event, and what they recorded too. What was given up as a dead letter, because
+    the gateway was away for longer than the attempts last, an operator has tried again."""
+    deadline, before = time.monotonic() + PATIENCE_SECONDS, -1
+    while time.monotonic() < deadline:
+        answer = await operator.ask("projector", "GET", "/reactions")
+        reactions = answer.json()["items"] if answer is not None and answer.is_success else []
+        if any(one["parked_sequences"] for one in reactions):
+            await operator.ask("projector", "POST", "/dead-letters/retry", {"all": True})
+        if reactions and all(_is_done(one) for one in reactions):
+            head = max(one["head"] for one in reactions)
+            if head == before:
+                return
+            before = head
+        await asyncio.sleep(0.5)
+    raise NotRecovered(f"reactions have not come to rest within {PATIENCE_SECONDS:.0f} s: {reactions}")
+
+
+def _is_done(reaction: Json) -> bool:
+    return reaction["state"] == "active" and not (
+        reaction["lag_events"] or reaction["in_flight"] or reaction["parked_sequences"]
+    )
 
 
 async def _whole_log(operator: Client) -> list[Json]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from readside.embedded.mongo import EmbeddedMongo
 from readside.embedded.postgres import EmbeddedPostgres
 from readside.embedded.start import start
 from readside.ports import hold, port_of
-from readside.processes import program
+from readside.processes import payment_simulator, program
 from readside.readiness import wait_until_ready
 from readside.run_file import Run, Running
 from readside.supervisor import Child, Supervisor
@@ -54,6 +55,7 @@ class Stack:
         self._supervisor = Supervisor(log=self._write_log, on_start=lambda: None)
         self._children: dict[str, Child] = {}
         self._ports: dict[str, int] = {}
+        self._gateway = ""
 
     def url(self, name: str) -> str:
         """Where a process of this name listens."""
@@ -77,6 +79,9 @@ class Stack:
             # Held as `readside up` holds them: between two lives of a process its port must not become somebody's.
             for name in _PORTS:
                 self._ports[name] = port_of(ports.enter_context(hold(HOST, 0, name)))
+            listening = ports.enter_context(hold(HOST, 0, "payment-simulator"))
+            listening.listen()
+            self._gateway = f"http://{HOST}:{port_of(listening)}"
             for proxy in self.network.values():
                 await stack.enter_async_context(proxy.listening())
             stack.callback(self._postgres.clear)
@@ -84,13 +89,28 @@ class Stack:
             await start(self._supervisor, [self._postgres, self._mongo])
             await migrate(self.postgres_url)
             self._supervisor.begin_phase()
+            self._start_payment_simulator(listening)
+            self._supervisor.begin_phase()
             await together(*(self.start(name) for name in ("projector", "command-api", "query-api")))
             yield self
+
+    def _start_payment_simulator(self, listening: socket.socket) -> None:
+        told = payment_simulator(listening, self.settings, self._run())
+        environment = _without_wishes(told.environment or {}) | self.settings.environment()
+        self._supervisor.start(replace(told, environment=environment))
 
     async def start(self, name: str) -> None:
         """Start one process, and wait until it is ready."""
         is_projector = name.startswith("projector")
-        run = Run(
+        run = self._run(is_projector=is_projector)
+        told = program("projector" if is_projector else name, self._ports[name], self.settings, run)
+        environment = _without_wishes(told.environment or {}) | self._environment(run, name)
+        child = self._supervisor.start(replace(told, name=name, environment=environment))
+        self._children[name] = child
+        await child.until_ready(self.ready(name))
+
+    def _run(self, *, is_projector: bool = False) -> Run:
+        return Run(
             supervisor=Running.of(os.getpid()),
             postgres_url=f"postgresql://postgres@{HOST}:{self.network['postgres'].port}/readside"
             if is_projector
@@ -103,12 +123,8 @@ class Stack:
             command_port=self._ports["command-api"],
             query_port=self._ports["query-api"],
             projector_port=self._ports["projector"],
+            payment_gateway_url=self._gateway,
         )
-        told = program("projector" if is_projector else name, self._ports[name], self.settings, run)
-        environment = _without_wishes(told.environment or {}) | self._environment(run, name)
-        child = self._supervisor.start(replace(told, name=name, environment=environment))
-        self._children[name] = child
-        await child.until_ready(self.ready(name))
 
     async def end(self, name: str) -> None:
         """End one process politely, for good."""
@@ -133,7 +149,8 @@ class Stack:
             await asyncio.sleep(0.02)
 
     def _environment(self, run: Run, name: str) -> dict[str, str]:
-        told = self.settings.model_copy(update={"mongo_url": run.mongo_url, "postgres_url": run.postgres_url})
+        stores = {"mongo_url": run.mongo_url, "postgres_url": run.postgres_url}
+        told = self.settings.model_copy(update={**stores, "payment_gateway_url": run.payment_gateway_url})
         environment = told.environment()
         if name == "query-api":
             environment["READSIDE_POSTGRES_URL"] = ""

@@ -15,6 +15,8 @@ from readside import run_file
 from readside.errors import NothingRunningError
 from readside.run_file import Run, Running
 from readside.settings import resolved_settings
+from runtime.errors import SettingsError
+from runtime.settings import load_settings
 
 SECRET = "x" * 40
 
@@ -44,6 +46,7 @@ def living_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         command_port=1,
         query_port=2,
         projector_port=3,
+        payment_gateway_url="http://127.0.0.1:4",
     )
     run_file.write(tmp_path, run)
     return run
@@ -52,7 +55,7 @@ def living_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_help_explains_every_command(tmp_path: Path) -> None:
     done = readside("--help", folder=tmp_path)
     assert done.returncode == 0
-    for command in ("up", "command-api", "query-api", "projector", "token", "migrate"):
+    for command in ("up", "command-api", "query-api", "projector", "payment-simulator", "token", "migrate"):
         assert any(line.split()[:1] == [command] and len(line.split()) > 3 for line in done.stdout.splitlines())
 
 
@@ -87,6 +90,22 @@ def test_an_unknown_scope_is_refused(tmp_path: Path) -> None:
 def test_what_a_living_up_wrote_down_is_used(living_run: Run) -> None:
     settings = resolved_settings()
     assert (settings.postgres_url, settings.mongo_url) == (living_run.postgres_url, living_run.mongo_url)
+
+
+def test_a_process_that_is_started_beside_up_pays_at_the_same_gateway(
+    living_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved_settings().payment_gateway_url == living_run.payment_gateway_url
+
+    monkeypatch.setenv("READSIDE_PAYMENT_GATEWAY_URL", "https://gateway.example")
+    assert resolved_settings().payment_gateway_url == "https://gateway.example"
+
+
+@pytest.mark.parametrize("url", ["gateway.example", "ftp://gateway.example", "http://", "http://host:port"])
+def test_what_is_no_url_of_a_gateway_is_refused_in_one_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READSIDE_PAYMENT_GATEWAY_URL", url)
+    with pytest.raises(SettingsError, match=r"^READSIDE_PAYMENT_GATEWAY_URL: not a URL of the form https://host:port$"):
+        load_settings()
 
 
 def test_a_command_that_needs_no_postgres_is_not_told_where_it_is(living_run: Run) -> None:

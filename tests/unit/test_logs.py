@@ -26,7 +26,7 @@ def as_before() -> Iterator[None]:
 
 
 def configured(**settings: Any) -> None:
-    configure_logs(Settings(_env_file=None, **settings), "tests")
+    configure_logs(Settings(**settings), "tests")
 
 
 def test_each_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,32 @@ print('awake'); time.sleep(60)"""
     await until(lines, "second: awake")
     await supervisor.end()
     assert lines[2:] == ["second: bye", "first: bye"]
+
+
+async def test_what_is_started_late_in_an_earlier_phase_ends_with_that_phase(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    code = """import signal, sys, time
+def bye(*_): print('bye'); sys.exit()
+signal.signal(signal.SIGTERM, bye)
+print('awake'); time.sleep(60)"""
+    earlier = supervisor.begin_phase()
+    supervisor.begin_phase()
+    supervisor.start(python("second", code))
+    supervisor.start(python("late", code), earlier)
+    await until(lines, "second: awake")
+    await until(lines, "late: awake")
+    await supervisor.end()
+    assert lines[2:] == ["second: bye", "late: bye"]
+
+
+async def test_a_child_is_given_the_sockets_that_are_meant_for_it(supervisor: Supervisor, lines: Lines) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        descriptor, port = listening.fileno(), listening.getsockname()[1]
+        code = f"import socket; print(socket.socket(fileno={descriptor}).getsockname()[1]); {SLEEP}"
+        supervisor.start(replace(python("heir", code), sockets=(descriptor,)))
+        await until(lines, "heir: awake")
+    assert lines[0] == f"heir: {port}"
 
 
 async def test_nothing_is_started_again_after_the_end(supervisor: Supervisor, lines: Lines) -> None:

@@ -171,6 +171,17 @@ class World:
             )
             return dict(found.mappings().one())
 
+    async def somebody_waits_for_a_lock(self) -> bool:
+        """Of all who work on this database."""
+        async with self.shop.engine.connect() as connection:
+            waiting = await connection.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
+            return bool(waiting)
+
     async def _say(self, event: DomainEvent) -> None:
         async with self.shop.engine.begin() as connection:
             await connection.execute(

@@ -25,6 +25,7 @@ from command.unit_of_work import UnitOfWork
 from events.ordering import PaymentRequested
 from events.payments import PaymentCaptured, PaymentFailed
 from tests.integration.payments.reacting import AMOUNT, World, with_gateway
+from tests.integration.projecting import until
 
 
 class Died(BaseException):
@@ -334,16 +335,26 @@ async def test_a_capture_of_a_payment_that_stands_is_not_refunded(world: World) 
     assert await world.payment_status(order_id) is PaymentStatus.APPROVED
 
 
-async def test_ten_answers_at_once_are_recorded_once(world: World) -> None:
+async def test_an_answer_that_is_recorded_beside_another_waits_for_it_and_finds_it(world: World) -> None:
     payment_id = await world.pay(await world.order())
     watch(world, after=_die)
     with pytest.raises(Died):
         await world.reacting.run("payment_capture")
-    steps = world.ports.of(Steps)
+    steps, entered, leave = world.ports.of(Steps), asyncio.Event(), asyncio.Event()
 
     async def settle(uow: UnitOfWork) -> None:
         await service.settle(uow, payment_id, Charged("ch-1"))
 
-    await asyncio.gather(*(steps.take(None, settle) for _ in range(10)))
+    async def settle_slowly(uow: UnitOfWork) -> None:
+        await settle(uow)
+        entered.set()
+        await leave.wait()
+
+    first = asyncio.create_task(steps.take(None, settle_slowly))
+    await entered.wait()
+    second = asyncio.create_task(steps.take(None, settle))
+    await until(world.somebody_waits_for_a_lock, "the second step")
+    leave.set()
+    await asyncio.gather(first, second)
 
     assert await world.reacting.told(payment_id) == ["PaymentCaptured"]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.integration.query.posts import a_post
-from tests.integration.query.shop import Api, Shop, a_member, a_product, an_order, ids
+from tests.integration.query.shop import Api, Shop, a_coupon, a_member, a_product, an_order, ids
 
 OPERATORS = ['{"$gt": ""}', "{'$ne': null}", "[$gt]", "$where", "1; return true"]
 UNFIT = ["\x00", "a\x00b", "a\nb", "\x7f", "x" * 101]
@@ -67,6 +67,7 @@ async def filled(shop: Shop) -> Shop:
     """One of everything."""
     await shop.put("order_detail", an_order(), an_order("o-2"))
     await shop.put("product_catalog", a_product(), a_product("p-2"))
+    await shop.put("coupon_catalog", a_coupon(), a_coupon("SPRING"))
     await shop.put("member_profile", a_member())
     await shop.put("posts", a_post(), a_post("post-2"))
     return shop

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from query.posts import PostAnswer, PostPage
 from tests.integration.query.posts import a_post
-from tests.integration.query.shop import Api, Shop, ids
+from tests.integration.query.shop import INSTANCES, Api, Shop, ids
 from views.posts import PostDocument
 
 REVIEW = {
@@ -114,7 +114,7 @@ async def test_pages_are_newest_first_and_hold_every_post_once_while_posts_arriv
 async def test_a_page_goes_on_after_a_post_that_was_deleted_meanwhile(api: Api, shop: Shop) -> None:
     await shop.put("posts", *(a_post(f"post-{number}", written_at=at(number)) for number in range(4)))
     first = await api.get("/posts", None, limit=2)
-    await shop.database["posts.v1"].update_one({"_id": "post-2"}, {"$set": {"deleted": True}})
+    await shop.database[INSTANCES["posts"]].update_one({"_id": "post-2"}, {"$set": {"deleted": True}})
 
     second = await api.get("/posts", None, limit=2, cursor=first.json()["next_cursor"])
 

@@ -250,7 +250,7 @@ class TestSales:
             assert (await has_it.next()).json()["totals"]["paid_orders"] == 2
 
     async def test_settled_dead_letters_are_told_without_a_change_of_the_position(
-        self, shop: Shop, staff: httpx.AsyncClient
+        self, api: Served, shop: Shop, staff: httpx.AsyncClient
     ) -> None:
         await sell(shop, 11)
         async with streaming(staff, SALES, **MARCH) as reader:
@@ -260,6 +260,8 @@ class TestSales:
             await shop.database.checkpoints.update_one(checkpoint, {"$set": {"unparked": 1}})
             told = await reader.sales_until(2)
             assert told.id in ("11", "11.1")
+        follower = api.app.state.read_models.follower
+        assert await follower.reaches(lambda: follower.checkpoint("sales_statistics").unparked == 1, 60)
         async with streaming(staff, SALES, "11", **MARCH) as reader:
             assert (await reader.next()).id == "11.1"
 
