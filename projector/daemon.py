@@ -32,6 +32,8 @@ from runtime.settings import Settings
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
+_REACTION_CHUNK = 500
+"""Reactions handle events one by one; a chunk is what is read again after others have pushed it out."""
 
 
 class NotReadyError(ReadsideError):
@@ -39,7 +41,7 @@ class NotReadyError(ReadsideError):
 
 
 class Daemon:
-    """Sequencing, one runner per view and one per reaction, over one feed."""
+    """Sequencing, one runner per view and one per reaction, over a feed for each kind."""
 
     def __init__(
         self, settings: Settings, reconcile: Reconcile | None = None, background: MakeBackground | None = None
@@ -57,12 +59,13 @@ class Daemon:
         )
         self._feed = PostgresFeed(self._event_log, chunk_size=settings.batch_limit)
         self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
-        self._sequencing = Sequencing(self._sequencer, self._feed)
+        reaction_feed = PostgresFeed(self._event_log, chunk_size=_REACTION_CHUNK, notes_unknown=False)
+        self._sequencing = Sequencing(self._sequencer, self._feed, reaction_feed)
         self._deployment_id: str | None = None
         self._ticked_at = time.monotonic()
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
-        self.reacting = Reacting(self._database, self._feed, settings, background)
+        self.reacting = Reacting(self._database, reaction_feed, settings, background)
         # A connection of its own: the feed never waits for the audit's.
         self._audit_log = EventLog(self._url, "audit", archive_dir=settings.archives, pool_size=1)
         self.audit = Audit(self._database, self._audit_log, settings, lambda: self.runners, reconcile)
@@ -152,6 +155,8 @@ class Daemon:
             count = await end_abandoned_transactions(self._database)
         except PyMongoError as error:
             log.debug("not looked for abandoned transactions", error=str(error))
+        except asyncio.CancelledError:
+            log.debug("not looked for abandoned transactions: ending")  # as for the heartbeat
         else:
             if count:
                 log.info("ended transactions that a killed projector left open", count=count)

@@ -1,7 +1,8 @@
 """The feed: events after a position, in order; wait for more. The one thing that projections read from.
 
-`Feed` is the interface; `PostgresFeed` the direct one. All projections of a process share it, so that an event which
-four views need is read and decoded once.
+`Feed` is the interface; `PostgresFeed` the direct one. All projections of a process share one, so that an event which
+four views need is read and decoded once. All reactions share another: they may be far behind, each somewhere else, and
+would read chunks into it that push out those of the views.
 """
 
 import asyncio
@@ -73,12 +74,14 @@ class Feed(Protocol):
 class PostgresFeed:
     """Reads the log in chunks of fixed positions and keeps the last few, decoded.
 
-    A read ends at its chunk's end, so batches line up and projections that keep pace share every chunk.
+    A read ends at its chunk's end, so batches line up and projections that keep pace share every chunk. Of several
+    feeds of one log, one ``notes_unknown`` events.
     """
 
-    def __init__(self, event_log: EventLog, *, chunk_size: int) -> None:
+    def __init__(self, event_log: EventLog, *, chunk_size: int, notes_unknown: bool = True) -> None:
         self._log = event_log
         self._chunk_size = chunk_size
+        self._notes_unknown = notes_unknown
         self._chunks: OrderedDict[int, list[Envelope]] = OrderedDict()
         self._reading = asyncio.Lock()
         self._advanced = asyncio.Condition()
@@ -158,7 +161,7 @@ class PostgresFeed:
 
     def _decoded(self, stored: StoredEvent) -> Envelope:
         envelope = decoded(stored)
-        if isinstance(envelope.event, UnknownEvent):
+        if self._notes_unknown and isinstance(envelope.event, UnknownEvent):
             self._note_unknown(stored.event_type)
         return envelope
 

@@ -17,11 +17,11 @@ log = structlog.get_logger()
 
 
 class Sequencing:
-    """Forwards the outbox into the log and tells the feed how far it reaches now."""
+    """Forwards the outbox into the log and tells the feeds how far it reaches now."""
 
-    def __init__(self, sequencer: Sequencer, feed: PostgresFeed) -> None:
+    def __init__(self, sequencer: Sequencer, *feeds: PostgresFeed) -> None:
         self._sequencer = sequencer
-        self._feed = feed
+        self._feeds = feeds
         self._wake = asyncio.Event()
         self._last_success = 0.0
         self.last_run_at: datetime | None = None
@@ -51,7 +51,8 @@ class Sequencing:
         while True:
             sequenced = await self._sequencer.sequence()
             self._last_success, self._failures, self.last_run_at = time.monotonic(), 0, now()
-            await self._feed.advance(sequenced.head)
+            for feed in self._feeds:
+                await feed.advance(sequenced.head)
             metrics.HEAD.set(sequenced.head)
             if sequenced.moved == 0:
                 return

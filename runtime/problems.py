@@ -15,8 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runtime.allowed import allowed_methods
 from runtime.errors import ReadsideError
-from runtime.head import has_head
 from runtime.headers import answer_headers
 
 log = structlog.get_logger()
@@ -111,8 +111,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         slug = _SLUG_OF_STATUS.get(error.status_code, "bad-request")
         detail = str(error.detail) or HTTPStatus(error.status_code).phrase
         headers = dict(error.headers or {})
-        if error.status_code == 405:
-            headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+        if "Allow" in headers:
+            headers["Allow"] = allowed_methods(request, headers["Allow"])
         return Problem(error.status_code, slug, detail, headers=headers).response()
 
     async def crash(request: Request, error: Exception) -> Response:
@@ -131,16 +131,6 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, crash)
-
-
-def _allowed(request: Request, by_route: str) -> str:
-    """What this path takes. The framework names the methods of one route, where each method of a path has its own; only
-    the document knows them together. (It is made when it is first needed, once.)"""
-    path = getattr(request.scope.get("route"), "path", None)
-    methods = [method.upper() for method in request.app.openapi()["paths"].get(path, ())] or [by_route]
-    if "GET" in methods and has_head(request.scope):
-        methods.append("HEAD")
-    return ", ".join(methods)
 
 
 def _is_json(request: Request) -> bool:

@@ -147,7 +147,12 @@ class Settings(BaseSettings):
     def _names_a_mail_server(cls, value: str | None) -> str | None:
         return _checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:587, or smtps:// for TLS at once")
 
-    @field_validator("payment_gateway_url", "public_url", "shipping_url", "data_platform_url")
+    @field_validator("payment_gateway_url")
+    @classmethod
+    def _names_a_gateway(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"http", "https"}, "https://host:port")
+
+    @field_validator("public_url", "shipping_url", "data_platform_url")
     @classmethod
     def _is_of_the_web(cls, value: str | None) -> str | None:
         return _checked_url(value, {"http", "https"}, "https://host/path")

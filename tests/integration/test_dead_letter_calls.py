@@ -148,7 +148,7 @@ async def test_a_discard_needs_a_reason_and_keeps_it(parked: Parked) -> None:
     done = await parked.call("POST", f"/dead-letters/{letter}/discard", json={"reason": "a test order"})
     assert (done.status_code, done.json()["state"]) == (200, "discarded")
     whole = (await parked.call("GET", f"/dead-letters/{letter}")).json()
-    assert set(whole) == FIELDS | {"payload", "traceback", "history"}
+    assert set(whole) == FIELDS | {"sequence", "payload", "traceback", "history"}
     assert whole["payload"]["member_id"] == "m-1"
     assert "no such step" in whole["traceback"]
     assert [(one["by"], one["what"], one["reason"]) for one in whole["history"]] == [

@@ -219,4 +219,4 @@ async def test_a_call_that_a_post_does_not_take_is_told_all_that_it_takes(shop: 
     answer = await shop.client.put("/posts/none", json={}, headers=shop.ann)
 
     assert problem(answer) == (405, "method-not-allowed")
-    assert answer.headers["allow"] == "PATCH, DELETE"
+    assert answer.headers["allow"] == "DELETE, PATCH"

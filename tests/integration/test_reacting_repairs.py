@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect
@@ -11,10 +12,11 @@ from events.catalog import StockAdjusted
 from events.envelope import Envelope
 from events.reaction import Ports
 from projector.dead_letters import DeadLetterSettled, Filter
+from projector.parked import ParkedSequences
 from projector.reacting.progress import MongoProgress
 from runtime.settings import Settings
 from tests.integration.poison import poison
-from tests.integration.projecting import a_read_side
+from tests.integration.projecting import a_read_side, until
 from tests.integration.reacting import (
     Call,
     Gate,
@@ -133,6 +135,35 @@ async def test_what_arrives_while_its_sequence_is_repaired_comes_after_it(
     assert [version for product, version in outside.done if product == "a"] == [1, 2, 3, 4]
 
 
+async def test_what_arrives_in_the_moment_in_which_its_sequence_is_found_free_does_not_wait_for_nobody(
+    stock: Stock, mongo: Kept, outside: Outside, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside.refuse(("a", 1))
+    async with reacting(quick(settings), a_reaction(outside)) as daemon:
+        await stock.adjust("a")
+        await mongo.come_to(("a", 1, "failed"))
+        letters_of, late = ParkedSequences.letters_of, list[Call]()
+        reactor = runner_of(daemon)._reactor
+        assert reactor is not None
+
+        async def has_arrived() -> bool:
+            return "a" in reactor.just_parked
+
+        async def found(self: ParkedSequences, sequence: str) -> list[dict[str, Any]]:
+            letters = await letters_of(self, sequence)
+            if not letters and not late:
+                late.extend(await stock.adjust("a"))
+                await until(has_arrived, "the event that comes too late")
+            return letters
+
+        monkeypatch.setattr(ParkedSequences, "letters_of", found)
+        outside.agree()
+        await mongo.retried("reaction:ship.1")
+        await outside.did(("a", 2))
+        await mongo.come_to()
+    assert late == [("a", 2)]
+
+
 async def test_discarding_skips_one_event_for_good_and_what_waited_behind_it_goes_on(
     stock: Stock, mongo: Kept, outside: Outside, settings: Settings
 ) -> None:
@@ -242,12 +273,21 @@ async def test_a_write_whose_answer_is_lost_is_done_again_and_overwrites_no_requ
             raise AutoReconnect("connection closed")
 
     monkeypatch.setattr(MongoProgress, "_transact", loses_the_answer)
-    outside.refuse(("a", 1))
+    gate = Gate()
+
+    async def behave(call: Call) -> None:
+        if call == ("a", 1):
+            raise ValueError("no such address")
+        await gate.passed()
+
+    outside.behave = behave
     async with reacting(quick(settings), a_reaction(outside)):
         await stock.adjust("a", "b")
-        await mongo.reached(2)
         await mongo.come_to(("a", 1, "discarded"))
+        gate.open()
+        await mongo.reached(2)
     assert outside.attempts(("a", 1)) == 3
+    assert outside.attempts(("b", 1)) == 1, "nothing had to be begun again for that"
 
 
 async def test_a_settlement_whose_answer_is_lost_leaves_nothing_waiting_for_nobody(
