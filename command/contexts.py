@@ -7,24 +7,24 @@ taken in the order of their names; so before-commit handlers of one event run in
 context in the order in which it enters them.
 """
 
-import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
-import command
+_ROOM = Path(__file__).parent
 
 
 @cache
 def names() -> tuple[str, ...]:
     """The contexts, by name, and whatever else has a folder: it brings nothing."""
-    return tuple(sorted(found.name for found in pkgutil.iter_modules(command.__path__) if found.ispkg))
+    return tuple(sorted(file.parent.name for file in _ROOM.glob("*/__init__.py")))
 
 
 def brought(what: str) -> Iterator[ModuleType]:
     """The modules of this name, of those contexts that have one."""
     for name in names():
-        if find_spec(f"command.{name}.{what}"):
+        # Looked for as a file: asking the import system would import the folder first, Alembic with the migrations.
+        if (_ROOM / name / f"{what}.py").exists():
             yield import_module(f"command.{name}.{what}")

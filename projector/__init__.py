@@ -1,4 +1,4 @@
-"""The projector daemon: forwards events from the outbox into the log, and from the log into the views.
+"""The projector daemon: forwards events from the outbox into the log, from there into the views, and to the outside.
 
 What it guarantees
     Every event of the log reaches every view that subscribes to it, in the order of the log, and takes effect
@@ -18,6 +18,9 @@ Who is authoritative
 On a crash
     An uncommitted transaction is lost, and nothing else; the next process continues from the checkpoint. A second
     projector fails the guard on the checkpoint, throws away what it had folded, and stands by.
+
+Reactions, whose effect is outside, are beside all this, with a feed, leases and checkpoints of their own: see
+`projector.reacting`.
 
 When something is wrong
     `projector.failures` decides, in one place: a store that is away is waited for, for ever; an event that cannot be

@@ -83,8 +83,8 @@ class PostgresFeed:
         self._chunk_size = chunk_size
         self._notes_unknown = notes_unknown
         self._chunks: OrderedDict[int, list[Envelope]] = OrderedDict()
-        self._reading = asyncio.Lock()
-        self._advanced = asyncio.Condition()
+        self._being_read: asyncio.Event | None = None
+        self._advanced = asyncio.Event()
         self._warned: set[str] = set()
         self._started = asyncio.Event()
         self._heads: deque[list[float]] = deque(maxlen=_HEADS_KEPT)
@@ -106,9 +106,9 @@ class PostgresFeed:
         self._advanced_at = time.monotonic()
         self._note_head(head)
         if head > self.head:
-            async with self._advanced:
-                self.head = head
-                self._advanced.notify_all()
+            self.head = head
+            self._advanced.set()
+            self._advanced = asyncio.Event()
 
     def waiting_seconds(self, position: int) -> float:
         """For how long the first event after this position has been in the log, as far as this process has seen."""
@@ -125,18 +125,30 @@ class PostgresFeed:
 
     async def more(self, after: int) -> None:
         """Return when there is an event after this position."""
-        async with self._advanced:
-            await self._advanced.wait_for(lambda: self.head > after)
+        # No condition and no lock: those let waiters through one by one, and who comes one by one writes one by one.
+        while self.head <= after:
+            await self._advanced.wait()
 
     async def read(self, after: int) -> Sequence[Envelope]:
         """The rest of the chunk that the next position stands in, as far as it is filled."""
         number, offset = divmod(after, self._chunk_size)
         chunk = self._chunks.get(number)
-        if chunk is None or len(chunk) <= offset:
-            # One projection reads; the others, coming for the same chunk, find it filled.
-            async with self._reading:
-                chunk = await self._filled(number)
+        while chunk is None or len(chunk) <= offset:
+            # One projection reads; the others, coming for the same chunk, find it filled, all at the same moment.
+            if self._being_read is None:
+                chunk = await self._filling(number)
+                break
+            await self._being_read.wait()
+            chunk = self._chunks.get(number)
         return chunk[offset:]
+
+    async def _filling(self, number: int) -> list[Envelope]:
+        self._being_read = over = asyncio.Event()
+        try:
+            return await self._filled(number)
+        finally:
+            self._being_read = None
+            over.set()
 
     async def reread(self, aggregate: Aggregate, positions: Collection[int]) -> Sequence[Envelope]:
         """Those of one aggregate's events that stand at these positions, in order, read and decoded anew."""

@@ -29,6 +29,7 @@ from projector.registry import Entry, Registry, instance_of, version_of
 from projector.runner import Build, Runner
 from projector.store import CHECKPOINTS, PARTS, ViewStore
 from projector.supervised import ended, supervised
+from projector.together import Together
 from runtime.mongo import Database
 from runtime.settings import Settings
 from views import all_views
@@ -53,6 +54,7 @@ class Fleet:
         self._registry = Registry(database)
         self._views = all_views()
         self._threads: ThreadPoolExecutor | None = None
+        self._together = Together(database, CHECKPOINTS)
         self._running: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._switching: dict[str, asyncio.Task[None]] = {}
         self._to_drop: dict[str, float] = {}
@@ -117,7 +119,14 @@ class Fleet:
                     await bulk.build(self._database, self._event_log, self._settings, view, instance, epoch, target)
 
         runner = Runner(
-            ViewStore(self._database, view, instance, self._threads, time_zone=self._settings.time_zone),
+            ViewStore(
+                self._database,
+                view,
+                instance,
+                self._threads,
+                time_zone=self._settings.time_zone,
+                together=self._together,
+            ),
             Lease(self._database, instance),
             self._feed,
             self._calendar,

@@ -2,7 +2,8 @@
 
 A write is one transaction: the checkpoint first, guarded by the position and the epoch that this process expects to
 find there, then the documents. The whole transaction runs in one thread, over the client that motor itself
-wraps: one hop between threads instead of one per statement, which is most of what a small batch costs.
+wraps: one hop between threads instead of one per statement, which is most of what a small batch costs. Small batches
+of several views share even that: see `projector.together`.
 """
 
 import asyncio
@@ -16,7 +17,6 @@ from pymongo import InsertOne, MongoClient, ReplaceOne, ReturnDocument, UpdateOn
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from projector import indexes
 from projector.dead_letters import DEAD_LETTERS, HISTORY, DeadLetters
@@ -25,13 +25,13 @@ from projector.folding import MARK, Folded, Settlement, Write
 from projector.letters import letter_document
 from projector.parked import ParkedAggregates
 from projector.sharing import Work
+from projector.together import DURABLE, MOST_WRITES, Small, Together
 from runtime.mongo import Database
 from views.kit import AdditiveView, View
 
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
 _DUPLICATE_KEY, _NAMESPACE_EXISTS = 11000, 48
 _WORTH_A_LOOK, _KEYS_IN_A_LOOK = 200, 10_000
-_DURABLE = WriteConcern("majority", j=True)
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -53,6 +53,7 @@ class ViewStore:
 
     ``part`` is a part of a rebuild, which has a checkpoint of its own, out of sight of readers.
     ``time_zone`` is that of the days that the documents count, for those who read them.
+    ``together``: with whom small batches are written.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ViewStore:
         *,
         part: Work | None = None,
         time_zone: str = "UTC",
+        together: Together | None = None,
     ) -> None:
         self.view = view
         self.instance = instance
@@ -74,6 +76,7 @@ class ViewStore:
         self._database = database
         self._collection = database[instance]
         self._threads = threads
+        self._together = together
         self.letters = ParkedAggregates(database, view.name, instance)
         self._client: MongoClient[dict[str, Any]] = database.client.delegate
         self._epoch = 0
@@ -139,53 +142,64 @@ class ViewStore:
     async def write(self, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
         """Write a batch. Raises `GuardFailed`, or what the driver raises; in both cases nothing was written,
         or, when the answer to the commit was lost, all of it: the checkpoint tells."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._write, folded, expected, parked)
+        reached, guard, moved = self._move(folded, expected, parked)
+        if self._together is not None and self._is_small(folded):
+            small = Small(guard, moved, self.instance, folded.writes)
+            if await self._together.write(small):
+                return reached
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._write, folded, guard, moved)
+        return reached
 
-    def _write(self, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+    def _move(
+        self, folded: Folded, expected: Checkpoint, parked: int
+    ) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
+        """Where the checkpoint comes to, what finds it only where it is expected to be, and what is set in it."""
         reached = Checkpoint(folded.position, folded.snapshot or expected.snapshot, expected.unparked)
         if folded.settlement is not None:
             reached = msgspec.structs.replace(reached, unparked=(expected.unparked or 0) + 1)
-        checkpoint: dict[str, Any] = {
-            "position": reached.position,
-            "snapshot": reached.snapshot,
-            "updated_at": datetime.now(UTC),
-            "parked_sequences": parked,
-        }
-        if folded.settlement is None:
-            checkpoint["as_of"] = folded.as_of
-        else:
-            checkpoint["unparked"] = reached.unparked
-        try:
-            self._transact(folded, expected, checkpoint, folded.writes)
-        except BulkWriteError as error:
-            if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
-                raise
-            # A document stands where none should, left by a hand or a restored backup: the fold is the truth.
-            self._transact(folded, expected, checkpoint, [_replacing(write) for write in folded.writes])
-        return reached
-
-    def _transact(
-        self, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
-    ) -> None:
         guard = {
             "_id": self._checkpoint_id,
             "position": expected.position,
             "epoch": self._epoch,
             "unparked": expected.unparked,
         }
+        moved: dict[str, Any] = {
+            "position": reached.position,
+            "snapshot": reached.snapshot,
+            "updated_at": datetime.now(UTC),
+            "parked_sequences": parked,
+        }
+        if folded.settlement is None:
+            moved["as_of"] = folded.as_of
+        else:
+            moved["unparked"] = reached.unparked
+        return reached, guard, moved
+
+    def _is_small(self, folded: Folded) -> bool:
+        return not folded.dead_letters and folded.settlement is None and len(folded.writes) <= MOST_WRITES
+
+    def _write(self, folded: Folded, guard: dict[str, Any], moved: dict[str, Any]) -> None:
+        try:
+            self._transact(folded, guard, moved, folded.writes)
+        except BulkWriteError as error:
+            if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+                raise
+            # A document stands where none should, left by a hand or a restored backup: the fold is the truth.
+            self._transact(folded, guard, moved, [_replacing(write) for write in folded.writes])
+
+    def _transact(self, folded: Folded, guard: dict[str, Any], moved: dict[str, Any], writes: Sequence[Write]) -> None:
         database = self._database.delegate
         if not writes and not folded.dead_letters and folded.settlement is None:
-            checkpoints = database[self._checkpoints].with_options(write_concern=_DURABLE)
-            if checkpoints.update_one(guard, {"$set": checkpoint}).matched_count != 1:
+            checkpoints = database[self._checkpoints].with_options(write_concern=DURABLE)
+            if checkpoints.update_one(guard, {"$set": moved}).matched_count != 1:
                 raise GuardFailed
             return
         with (
             self._client.start_session() as session,
-            session.start_transaction(read_concern=ReadConcern("local"), write_concern=_DURABLE),
+            session.start_transaction(read_concern=ReadConcern("local"), write_concern=DURABLE),
         ):
-            moved = database[self._checkpoints].update_one(guard, {"$set": checkpoint}, session=session)
-            if moved.matched_count != 1:
+            found = database[self._checkpoints].update_one(guard, {"$set": moved}, session=session)
+            if found.matched_count != 1:
                 raise GuardFailed
             if isinstance(self.view, AdditiveView) and len(writes) >= _WORTH_A_LOOK:
                 writes = self._inserting_what_is_new(writes, session)

@@ -111,8 +111,8 @@ def install_problem_handlers(app: FastAPI) -> None:
         slug = _SLUG_OF_STATUS.get(error.status_code, "bad-request")
         detail = str(error.detail) or HTTPStatus(error.status_code).phrase
         headers = dict(error.headers or {})
-        if headers.get("Allow") == "GET" and has_head(request.scope):
-            headers["Allow"] = "GET, HEAD"
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request, headers.get("Allow", ""))
         return Problem(error.status_code, slug, detail, headers=headers).response()
 
     async def crash(request: Request, error: Exception) -> Response:
@@ -131,6 +131,16 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, crash)
+
+
+def _allowed(request: Request, by_route: str) -> str:
+    """What this path takes. The framework names the methods of one route, where each method of a path has its own; only
+    the document knows them together. (It is made when it is first needed, once.)"""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = [method.upper() for method in request.app.openapi()["paths"].get(path, ())] or [by_route]
+    if "GET" in methods and has_head(request.scope):
+        methods.append("HEAD")
+    return ", ".join(sorted(methods))
 
 
 def _is_json(request: Request) -> bool:

@@ -1,8 +1,6 @@
 """One owner's work at one reaction: takes events in, has them handled sequence by sequence, keeps the checkpoint.
 
-Nothing here waits for a handler but its own sequence, and the window where that is full. The checkpoint is written
-soon after something was finished, and at most once a second where events were only passed over: a busy reaction
-writes twenty times a second however many events it handles, and an idle one on a busy log once.
+Nothing here waits for a handler but its own sequence, and the window where that is full.
 """
 
 import asyncio
@@ -16,16 +14,16 @@ from pymongo.errors import PyMongoError
 from events.envelope import Envelope
 from events.reaction import Ports, Reaction
 from projector import letters
-from projector.failures import DeadLetter, FailurePolicy, GuardFailed, Retry
+from projector.failures import DeadLetter, FailurePolicy, GuardFailed
 from projector.feed import Feed
-from projector.reacting import metrics
 from projector.reacting.attempts import Attempts
+from projector.reacting.keeping import Keeping
 from projector.reacting.progress import Progress
 from projector.reacting.subscription import Pending, Subscription
 from projector.reacting.troubles import Troubles
 from projector.reacting.turns import Closed, Turns
 from projector.reacting.window import Mark, Window
-from projector.supervised import ended, unbroken
+from projector.supervised import ended
 from projector.tenure import Tenure
 from runtime.settings import Settings
 
@@ -37,8 +35,6 @@ MOST_TAKEN_IN = 2_000
 """Events of one reaction in memory, from the oldest unfinished one on."""
 GRACE_SECONDS = 3.0
 """What handlers in flight get at a clean stop."""
-_WRITE_EVERY_SECONDS = 0.05
-_WRITE_PASSED_OVER_SECONDS = 1.0
 
 
 class Reactor:
@@ -64,7 +60,8 @@ class Reactor:
         """Sequences that wait as dead letters: nothing of them is handled but by `projector.reacting.repairs`."""
         self.just_parked: set[str] = set()
         """Those of them that got another letter since somebody looked."""
-        self.troubles = Troubles()
+        self.troubles = Troubles(reaction.name)
+        self.keeping = Keeping(progress, self.window, self.parked, self.troubles)
         self.turns = Turns(AT_ONCE, tenure.sure)
         self.attempts = Attempts(
             reaction,
@@ -75,22 +72,15 @@ class Reactor:
             backoff_seconds=settings.reaction_backoff_seconds,
         )
         self._feed = feed
-        self._progress = progress
         self._tenure = tenure
         self._discarded = set(discarded)
         self._queues: dict[str, deque[Pending]] = {}
-        self._unwritten: list[DeadLetter] = []
-        self.durable = mark
-        """What the checkpoint says."""
-        self._writing = asyncio.Lock()
-        self._finished = asyncio.Event()
-        self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, *more: Coroutine[Any, Any, None]) -> None:
         """React, with more that goes on beside it, until canceled. Raises `GuardFailed`, or what is a bug."""
-        working = [asyncio.create_task(one) for one in (self._take_in(), self._keep_written(), *more)]
+        working = [asyncio.create_task(one) for one in (self._take_in(), self.keeping.run(), *more)]
         try:
             done, _ = await asyncio.wait({*working, self._crashed}, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
@@ -111,29 +101,13 @@ class Reactor:
         task.add_done_callback(self._task_ended)
         return task
 
-    async def flush(self) -> None:
-        """Make everything durable that is finished now. Raises `GuardFailed`, or what the driver raises."""
-        # Whoever is canceled meanwhile waits for it: a write cannot be called back, and two must not overlap.
-        await unbroken(self._flush())
-
-    async def settle(self, settlement: Any, parked: int) -> None:
-        """This has become of dead letters. Raises as `flush`."""
-        async with self._writing:
-            await unbroken(self._progress.settle(settlement, parked))
-
-    def changed(self) -> None:
-        """There is something to write, and perhaps room for more."""
-        self._finished.set()
-        self._moved.set()
-
     async def _take_in(self) -> None:
         while True:
             await self._feed.more(self.window.looked_at)
             for envelope in await self._events():
                 # Letters too: while MongoDB is away they cannot be written, and there may be no end of them.
-                while self.window.is_full or len(self._unwritten) >= MOST_TAKEN_IN:
-                    self._moved.clear()
-                    await self._moved.wait()
+                while self.window.is_full or len(self.keeping.unwritten) >= MOST_TAKEN_IN:
+                    await self.keeping.moved()
                 self._take(envelope)
 
     async def _events(self) -> Sequence[Envelope]:
@@ -142,7 +116,7 @@ class Reactor:
             try:
                 events = await self._feed.read(self.window.looked_at)
             except Exception as error:
-                await self._wait("read", policy, error)
+                await self.troubles.wait_out("read", policy, error)
             else:
                 self.troubles.over("read")
                 return events
@@ -176,59 +150,16 @@ class Reactor:
             else:
                 self.window.finish(pending.position)
             queue.popleft()
-            self.changed()
+            self.keeping.changed()
         del self._queues[sequence]
 
     def _park(self, sequence: str, letter: DeadLetter) -> None:
         # Finished, because it goes into the same write as the letter.
         self.parked.add(sequence)
         self.just_parked.add(sequence)
-        self._unwritten.append(letter)
+        self.keeping.unwritten.append(letter)
         self.window.finish(letter.envelope.position)
-        self.changed()
-
-    async def _keep_written(self) -> None:
-        policy = FailurePolicy(1)
-        while True:
-            await self._until_worth_it()
-            while self._unwritten or self.window.mark != self.durable:
-                try:
-                    await self.flush()
-                except PyMongoError as error:
-                    await self._wait("write", policy, error)
-                else:
-                    policy.succeeded()
-                    self.troubles.over("write")
-                    break
-            await asyncio.sleep(_WRITE_EVERY_SECONDS)
-
-    async def _until_worth_it(self) -> None:
-        try:
-            async with asyncio.timeout(_WRITE_PASSED_OVER_SECONDS):
-                await self._finished.wait()
-        except TimeoutError:
-            return
-        self._finished.clear()
-
-    async def _flush(self) -> None:
-        async with self._writing:
-            mark, letters_now = self.window.mark, self._unwritten
-            self._unwritten = []
-            try:
-                await self._progress.write(mark, letters_now, len(self.parked))
-            except BaseException:
-                self._unwritten = letters_now + self._unwritten
-                raise
-            self.durable = mark
-            self._moved.set()
-
-    async def _wait(self, about: str, policy: FailurePolicy, error: Exception) -> None:
-        decision = policy.batch_failed(error)  # raises a bug again
-        if not isinstance(decision, Retry):
-            raise error
-        metrics.RETRIES.labels(self.name, decision.reason).inc()
-        self.troubles.note(about, f"{decision.reason}: {type(error).__name__}")
-        await asyncio.sleep(decision.after_seconds)
+        self.keeping.changed()
 
     async def _let_end(self) -> None:
         self.turns.close()
@@ -240,7 +171,7 @@ class Reactor:
         if self._tenure.is_lost:
             return
         try:
-            await self.flush()
+            await self.keeping.flush()
         except (GuardFailed, PyMongoError) as error:
             log.warning("what was done last may be done again", reaction=self.name, error=type(error).__name__)
 

@@ -108,14 +108,14 @@ class Repairs:
         """Try its letters. False: it is free of them, or one has failed again."""
         reactor = self._reactor
         reactor.just_parked.discard(sequence)
-        await reactor.flush()
+        await reactor.keeping.flush()
         waiting = await self._stored.letters_of(sequence)
         if not waiting:
             if sequence in reactor.just_parked:
                 return True
             # No await since that was asked: what arrives from here on is handled.
             reactor.parked.discard(sequence)
-            reactor.changed()
+            reactor.keeping.changed()
             return False
         return await self._try_in_order(sequence, waiting, by_itself=by_itself or waiting[0]["state"] == "waiting")
 
@@ -125,7 +125,7 @@ class Repairs:
             failed = await self._tried(sequence, plan)
             settlement, left = settlement_of(self._stored.of_sequence(sequence), plan, failed)
             parked = len(self._reactor.parked) - (left == 0)
-            await self._reactor.settle(settlement, parked)
+            await self._reactor.keeping.settle(settlement, parked)
             name = self._reactor.name
             log.info("dead letters settled", reaction=name, sequence=sequence, settled=len(waiting) - left, left=left)
             if failed or (left and not plan.goes_on):

@@ -166,7 +166,7 @@ class ReactionRunner:
             await asyncio.sleep(_REMEMBER_EVERY_SECONDS)
             # What is durable, and no more: it is for the day when the checkpoint is gone.
             with suppress(*DRIVER_ERRORS):
-                await self._beginnings.raise_to(self.name, reactor.durable.position)
+                await self._beginnings.raise_to(self.name, reactor.keeping.durable.position)
 
     async def _obey(self, decision: Retry | StandBy, error: Exception) -> None:
         if isinstance(decision, StandBy):

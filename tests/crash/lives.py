@@ -12,8 +12,9 @@ from runtime.settings import Settings
 from tests.integration.projecting import ReadSide, Shop, logged_facts, same_facts
 from tests.oracle.views import differences, expected_views
 
-READSIDE = (sys.executable, str(Path(sys.executable).with_name("readside")), "projector", "--port", "0")
+READSIDE = (sys.executable, str(Path(sys.executable).with_name("readside")))
 RUNNER = (sys.executable, "-m", "tests.crash.runner")
+IMMORTAL = (*RUNNER, "never", "0")
 
 
 class Projector:
@@ -31,7 +32,7 @@ class Projector:
 
 @asynccontextmanager
 async def a_projector(settings: Settings, *argv: str) -> AsyncIterator[Projector]:
-    """`readside projector`, or the runner that dies at a point; killed at the end of the block at the latest."""
+    """One that dies at a point, or at none by itself; killed at the end of the block at the latest."""
     environment = os.environ | {
         "READSIDE_POSTGRES_URL": settings.postgres_url or "",
         "READSIDE_MONGO_URL": settings.mongo_url or "",
@@ -42,7 +43,7 @@ async def a_projector(settings: Settings, *argv: str) -> AsyncIterator[Projector
         "READSIDE_LOG_LEVEL": "error",
     }
     output = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*(argv or READSIDE), env=environment, stdout=output, stderr=output)
+    process = await asyncio.create_subprocess_exec(*(argv or IMMORTAL), env=environment, stdout=output, stderr=output)
     projector = Projector(process)
     try:
         yield projector

@@ -35,7 +35,7 @@ async def remember(envelope: Envelope, ports: Ports) -> None:
     pool = ports.of(asyncpg.Pool)
     await pool.execute(_NOTE, envelope.event_id, "begun", os.getpid())
     # One product holds up the mark, so that much is done above it.
-    await asyncio.sleep(0.3 if envelope.aggregate_id == "p-0" else random.uniform(0, 0.02))
+    await asyncio.sleep(0.15 if envelope.aggregate_id == "p-0" else random.uniform(0, 0.02))
     if random.random() < 0.02:
         raise ConnectionError("the outside is moody")
     await pool.execute(_NOTE, envelope.event_id, "done", os.getpid())

@@ -1,5 +1,8 @@
 """`readside projector` as a process that kills itself at a named point: ``python -m tests.crash.runner POINT NTH``.
 
+Without reactions, which have crash tests of their own: what they write is not among the facts that the shop
+acknowledged, and the log would never be what the shop says.
+
 The points are put around the product's own functions from here, so that nothing in the product knows of them. A kill
 is SIGKILL: no handler runs, nothing is flushed, no connection is closed politely.
 """
@@ -13,13 +16,14 @@ from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
 
+from command import background
 from eventstore import Sequencer, sequencer
 from projector import bulk, indexes
 from projector.feed import PostgresFeed
 from projector.folding import Folded, Write
 from projector.store import CHECKPOINTS, Checkpoint, ViewStore
+from projector.together import Small, Together
 from views.kit import AdditiveView, View
 
 R = TypeVar("R")
@@ -114,28 +118,28 @@ def after_sequencing(death: Death) -> None:
 
 def after_settling(death: Death) -> None:
     """The moment after dead letters were settled, before anybody knows."""
-    write = ViewStore._write
+    write = ViewStore.write
 
-    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
-        reached = write(self, folded, expected, parked)
+    async def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = await write(self, folded, expected, parked)
         if folded.settlement is not None:
             death.here()
         return reached
 
-    ViewStore._write = dying  # type: ignore[method-assign]
+    ViewStore.write = dying  # type: ignore[method-assign]
 
 
 def while_rebuilding(death: Death) -> None:
     """The moment after a batch was written to a view that is built afresh, by one process."""
-    write = ViewStore._write
+    write = ViewStore.write
 
-    def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
-        reached = write(self, folded, expected, parked)
+    async def dying(self: ViewStore, folded: Folded, expected: Checkpoint, parked: int) -> Checkpoint:
+        reached = await write(self, folded, expected, parked)
         if ".g" in self.instance:
             death.here()
         return reached
 
-    ViewStore._write = dying  # type: ignore[method-assign]
+    ViewStore.write = dying  # type: ignore[method-assign]
 
 
 def in_bulk(moment: Callable[[Death], None]) -> Callable[[Death], None]:
@@ -187,16 +191,16 @@ def checkpoint_runs_ahead(death: Death) -> None:
     """A planted bug, and a death in the gap that it leaves: the checkpoint is written before the documents."""
 
     def wrong(
-        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+        self: ViewStore, folded: Folded, guard: dict[str, Any], moved: dict[str, Any], writes: Sequence[Write]
     ) -> None:
-        database = self._database.delegate
-        guard = {"_id": self.instance, "position": expected.position}
-        database[CHECKPOINTS].update_one(guard, {"$set": checkpoint})
+        del folded
+        self._database.delegate[CHECKPOINTS].update_one(guard, {"$set": moved})
         if writes:
             death.here()
             self._collection.delegate.bulk_write(writes, ordered=False)
 
     ViewStore._transact = wrong  # type: ignore[method-assign]
+    each_by_itself()
 
 
 def documents_run_ahead(death: Death) -> None:
@@ -204,21 +208,41 @@ def documents_run_ahead(death: Death) -> None:
     transact = ViewStore._transact
 
     def wrong(
-        self: ViewStore, folded: Folded, expected: Checkpoint, checkpoint: dict[str, Any], writes: Sequence[Write]
+        self: ViewStore, folded: Folded, guard: dict[str, Any], moved: dict[str, Any], writes: Sequence[Write]
     ) -> None:
         if writes:
             self._collection.delegate.bulk_write(writes, ordered=False)
             if isinstance(self.view, AdditiveView):  # here the next life counts again for certain
                 death.here()
         folded.writes = []
-        transact(self, folded, expected, checkpoint, [])
+        transact(self, folded, guard, moved, [])
 
     ViewStore._transact = wrong  # type: ignore[method-assign]
+    each_by_itself()
 
 
+def each_by_itself() -> None:
+    """No view writes together with others."""
+    ViewStore._is_small = lambda *_: False  # type: ignore[method-assign]
+
+
+def shared_checkpoints_run_ahead(death: Death) -> None:
+    """The first bug again, where views write together: all checkpoints are moved outside of the transaction."""
+
+    def wrong(self: Together, batch: Sequence[Small], session: ClientSession) -> None:
+        for one in batch:
+            self._database[CHECKPOINTS].update_one(one.guard, {"$set": one.moved})
+        if any(one.writes for one in batch):
+            death.here()
+        self._write_documents(batch, session)
+
+    Together._apply = wrong  # type: ignore[method-assign]
+
+
+NEVER: dict[str, Callable[[Death], None]] = {"never": lambda _: None}
 POINTS: dict[str, Callable[[Death], None]] = {
     "before a transaction begins": before(MongoClient, "start_session"),
-    "between the checkpoint and the documents": before(Collection, "bulk_write"),
+    "between the checkpoint and the documents": before(Together, "_write_documents"),
     "before the commit": before(ClientSession, "commit_transaction"),
     "after the commit": after(ClientSession, "commit_transaction"),
     "after the sequencer's lock": after_statement(sequencer._LOCK),
@@ -238,12 +262,14 @@ REBUILDS: dict[str, Callable[[Death], None]] = {
 PLANTED_BUGS: dict[str, Callable[[Death], None]] = {
     "the checkpoint runs ahead": checkpoint_runs_ahead,
     "the documents run ahead": documents_run_ahead,
+    "shared checkpoints run ahead": shared_checkpoints_run_ahead,
 }
 
 
 def main(point: str, nth: str) -> None:
     """Run the projector until it dies there."""
-    (POINTS | REPAIRS | REBUILDS | PLANTED_BUGS)[point](Death(int(nth)))
+    (NEVER | POINTS | REPAIRS | REBUILDS | PLANTED_BUGS)[point](Death(int(nth)))
+    background.reactions = background.jobs = tuple
     from readside.servers import projector
 
     projector(port=0)

@@ -53,7 +53,7 @@ async def test_a_command_that_was_committed_and_not_answered_is_answered_when_it
                     await http.post("/products", json=PRODUCT, headers=headers)
                 async with asyncio.timeout(120):
                     assert await dying.wait() == -9
-            async with a_command_api(settings, port, *READSIDE[:2], "command-api", "--port"):
+            async with a_command_api(settings, port, *READSIDE, "command-api", "--port"):
                 again = await http.post("/products", json=PRODUCT, headers=headers)
 
     assert (again.status_code, again.json()) == (201, {"product_id": "p-1", "version": 1})

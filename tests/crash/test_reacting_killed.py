@@ -115,11 +115,13 @@ async def stock(postgres_url: str) -> AsyncIterator[Stock]:
 async def counting(stock: Stock) -> AsyncIterator[None]:
     """Somebody counts, for as long as the block; few products, so that their events wait for each other."""
     over, chance = asyncio.Event(), random.Random(SEED)
+    products = [f"p-{number}" for number in range(12)]
+    weights = [1] + [5] * 11  # the slow one seldom: it is to be through with all in the end
 
     async def count() -> None:
         while not over.is_set():
-            await stock.adjust(*chance.choices([f"p-{number}" for number in range(12)], k=chance.randint(1, 6)))
-            await asyncio.sleep(chance.uniform(0, 0.05))
+            await stock.adjust(*chance.choices(products, weights, k=chance.randint(1, 6)))
+            await asyncio.sleep(chance.uniform(0.02, 0.1))
 
     task = asyncio.create_task(count())
     try:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from command.points.model import LARGEST_BALANCE
-from tests.integration.test_command_api import Shop, problem, shop
+from tests.integration.commanding import Shop, problem, shop
 
 __all__ = ["shop"]
 

@@ -24,7 +24,7 @@ from events.reaction import NotNow
 from eventstore import Doorbell
 from runtime.clock import now
 from runtime.postgres import make_engine
-from tests.integration.test_command_api import Shop, problem, shop
+from tests.integration.commanding import Shop, problem, shop
 from tests.integration.test_coupons import claimed, define, placed, told
 from tests.settling import settle
 

@@ -8,7 +8,7 @@ import pytest
 
 from command.ordering.storage import Orders
 from runtime.clock import now
-from tests.integration.test_command_api import Shop, problem, shop
+from tests.integration.commanding import Shop, problem, shop
 
 __all__ = ["shop"]
 

@@ -17,7 +17,7 @@ from events.members import EmailVerificationRequested, MemberRegistered
 from events.reaction import Ports
 from runtime.settings import Settings
 from tests.integration.answering import answer, ports_with_steps, told
-from tests.integration.test_command_api import PASSWORD, Shop, problem, shop
+from tests.integration.commanding import PASSWORD, Shop, problem, shop
 
 __all__ = ["shop"]
 

@@ -14,7 +14,7 @@ from events.reaction import Ports
 from runtime.clock import now
 from runtime.settings import Settings
 from tests.builders import ORDERER, SHIPPING_INFO, a_line
-from tests.integration.test_command_api import Shop, shop
+from tests.integration.commanding import Shop, shop
 
 __all__ = ["shop"]
 

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 from tests.conftest import JWT_SECRET
+from tests.integration.commanding import SHIPPING_INFO
 from tests.integration.projecting import PATIENCE_SECONDS, until
-from tests.integration.test_command_api import SHIPPING_INFO
 
 PRODUCT = {"product_id": "p-1", "name": "Mug", "category": "cups", "unit_price": 500, "stock": 10}
 ORDER = {"lines": [{"product_id": "p-1", "quantity": 1}], "shipping_info": SHIPPING_INFO}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_command_api import SHIPPING_INFO, Shop, problem, shop
+from tests.integration.commanding import SHIPPING_INFO, Shop, problem, shop
 
 __all__ = ["shop"]
 
@@ -219,3 +219,20 @@ async def test_a_subject_that_cannot_be_written_down_is_nobodys(shop: Shop, subj
     await shop.product()
 
     assert problem(await shop.order(by=shop.as_(subject, "customer"))) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/posts/p-1", "DELETE, PATCH"),
+        ("GET", "/orders", "POST"),
+        ("DELETE", "/events", "GET, HEAD"),
+        ("POST", "/livez", "GET, HEAD"),
+    ],
+)
+async def test_405_names_every_method_that_the_path_takes_also_where_several_routes_share_it(
+    shop: Shop, method: str, path: str, allowed: str
+) -> None:
+    answer = await shop.client.request(method, path, headers=shop.staff)
+
+    assert (problem(answer), answer.headers["allow"]) == ((405, "method-not-allowed"), allowed)

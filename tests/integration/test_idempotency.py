@@ -12,8 +12,8 @@ from command.idempotency import sweep, sweeping
 from command.members import routes as members_routes
 from runtime.postgres import make_engine
 from runtime.settings import Settings
+from tests.integration.commanding import PASSWORD, SHIPPING_INFO, Shop, problem, shop
 from tests.integration.projecting import until
-from tests.integration.test_command_api import PASSWORD, SHIPPING_INFO, Shop, problem, shop
 
 __all__ = ["shop"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_command_api import PASSWORD, SHIPPING_INFO, Shop, problem, shop
+from tests.integration.commanding import PASSWORD, SHIPPING_INFO, Shop, problem, shop
 
 __all__ = ["shop"]
 

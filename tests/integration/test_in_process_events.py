@@ -13,8 +13,8 @@ from events.ordering import OrderPlaced, ShippingInfoChanged
 from eventstore import PendingEvent
 from runtime.clock import now
 from tests.builders import SHIPPING_INFO
-from tests.integration.test_command_api import SHIPPING_INFO as SHIPPING_BODY
-from tests.integration.test_command_api import Shop, shop
+from tests.integration.commanding import SHIPPING_INFO as SHIPPING_BODY
+from tests.integration.commanding import Shop, shop
 
 __all__ = ["shop"]
 

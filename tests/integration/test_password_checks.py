@@ -6,7 +6,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from command.members import passwords
-from tests.integration.test_command_api import Shop, problem, shop
+from tests.integration.commanding import Shop, problem, shop
 
 __all__ = ["shop"]
 

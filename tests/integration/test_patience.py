@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from runtime.settings import Settings
-from tests.integration.test_command_api import Shop, problem, shop
+from tests.integration.commanding import Shop, problem, shop
 
 __all__ = ["shop"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.test_command_api import PASSWORD, Shop, problem, shop
+from tests.integration.commanding import PASSWORD, Shop, problem, shop
 
 __all__ = ["shop"]
 
@@ -213,3 +213,10 @@ async def test_a_deletion_that_is_sent_again_gets_its_first_answer(shop: Shop, p
 @pytest.mark.parametrize(("by", "status"), [("customer", 404), ("staff", 404), ("operator", 403)])
 async def test_a_post_that_never_was_is_not_found_by_who_may_ask(shop: Shop, by: str, status: int) -> None:
     assert (await shop.client.delete("/posts/none", headers=shop.as_("x", by))).status_code == status
+
+
+async def test_a_call_that_a_post_does_not_take_is_told_all_that_it_takes(shop: Shop) -> None:
+    answer = await shop.client.put("/posts/none", json={}, headers=shop.ann)
+
+    assert problem(answer) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == "DELETE, PATCH"

@@ -22,6 +22,7 @@ from projector.daemon import Daemon
 from projector.failures import DeadLetter, FailurePolicy, GuardFailed
 from projector.folding import Folded, folder_of
 from projector.store import Checkpoint, ViewStore
+from projector.together import Together
 from runtime.clock import now
 from runtime.consistency import Snapshot
 from runtime.settings import Settings
@@ -116,17 +117,21 @@ async def test_a_backlog_is_caught_up_with_in_many_small_batches(
 async def test_a_connection_lost_around_the_commit_neither_loses_nor_doubles_an_effect(
     shop: Shop, read_side: ReadSide, settings: Settings, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    transact, chance = ViewStore._transact, random.Random(4)
+    chance = random.Random(4)
 
-    def unreliable(*arguments: Any) -> None:
-        unlucky = chance.random() < 0.4
-        if unlucky and lost == "before":
-            raise AutoReconnect("connection closed")
-        transact(*arguments)
-        if unlucky:
-            raise AutoReconnect("connection closed")
+    def unreliable(write: Callable[..., None]) -> Callable[..., None]:
+        def unreliably(*arguments: Any) -> None:
+            unlucky = chance.random() < 0.4
+            if unlucky and lost == "before":
+                raise AutoReconnect("connection closed")
+            write(*arguments)
+            if unlucky:
+                raise AutoReconnect("connection closed")
 
-    monkeypatch.setattr(ViewStore, "_transact", unreliable)
+        return unreliably
+
+    monkeypatch.setattr(ViewStore, "_transact", unreliable(ViewStore._transact))
+    monkeypatch.setattr(Together, "_write", unreliable(Together._write))
     async with projecting(settings.model_copy(update={"batch_limit": 20})):
         await trade(shop, seed=5, writers=2)
         await all_adds_up(shop, read_side)

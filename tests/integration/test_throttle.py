@@ -9,7 +9,7 @@ import pytest
 
 from command.app import create_app
 from runtime.settings import Settings
-from tests.integration.test_command_api import PASSWORD, problem
+from tests.integration.commanding import PASSWORD, problem
 
 SIGN_UP = {"email": "ann@example.com", "name": "Ann", "password": PASSWORD}
 

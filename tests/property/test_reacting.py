@@ -22,6 +22,7 @@ from events.reaction import Ports, Reaction
 from projector.failures import DeadLetter
 from projector.feed import Aggregate
 from projector.folding import Settlement
+from projector.reacting import keeping as keeping_module
 from projector.reacting import reactor as reactor_module
 from projector.reacting.reactor import Reactor
 from projector.reacting.subscription import Pending, Subscription
@@ -188,7 +189,7 @@ async def _live(world: World) -> None:
         # Nothing polite: what is not durable now is lost.
         for task in (*reactor._tasks, running):
             task.cancel()
-        reactor._progress = cast(Any, _Gone())
+        reactor.keeping._progress = cast(Any, _Gone())
         await asyncio.gather(*reactor._tasks, running, return_exceptions=True)
 
 
@@ -213,8 +214,8 @@ def _run(names: Sequence[str], choices: Sequence[int]) -> None:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine waits for nothing but handlers."""
-    monkeypatch.setattr(reactor_module, "_WRITE_EVERY_SECONDS", 0)
-    monkeypatch.setattr(reactor_module, "_WRITE_PASSED_OVER_SECONDS", 0.001)
+    monkeypatch.setattr(keeping_module, "_WRITE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(keeping_module, "_WRITE_PASSED_OVER_SECONDS", 0.001)
     monkeypatch.setattr(reactor_module, "MOST_TAKEN_IN", 4)
     monkeypatch.setattr(reactor_module, "GRACE_SECONDS", 0)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from jsonschema_rs import validator_for
 
@@ -93,3 +94,13 @@ def test_every_parameter_is_typed(process: str) -> None:
 
     assert [(call, one["name"]) for call, one in parameters if not one["schema"]] == []
     assert [(call, one["name"]) for call, one in parameters if one["in"] == "header" and not one["description"]] == []
+
+
+@pytest.mark.parametrize("process", APPS)
+async def test_a_method_that_a_path_does_not_have_is_answered_with_all_that_it_has(process: str) -> None:
+    transport = httpx.ASGITransport(app=_apps()[process])
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{process}") as client:
+        for path, item in DOCUMENTS[process]["paths"].items():
+            answer = await client.options(path)
+            assert answer.status_code == 405
+            assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == {method.upper() for method in item}, path

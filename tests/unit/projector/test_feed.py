@@ -122,6 +122,57 @@ async def test_waiting_for_more_ends_when_there_is_more_and_not_before() -> None
     await waiting
 
 
+async def test_those_who_wait_go_on_at_the_same_moment_and_have_read_at_the_same_moment() -> None:
+    feed = await a_feed(a_log(0))
+    went_on: list[int] = []
+    have_read: list[int] = []
+
+    async def follow(number: int) -> None:
+        await feed.more(0)
+        went_on.append(number)
+        await feed.read(0)
+        have_read.append(number)
+
+    following = [asyncio.create_task(follow(number)) for number in range(8)]
+    await asyncio.sleep(0)
+    feed._log.stored = a_log(3).stored  # type: ignore[attr-defined]
+    await feed.advance(3)
+    await asyncio.sleep(0)
+    assert went_on == list(range(8))
+
+    await asyncio.sleep(0)  # the log answers
+    await asyncio.sleep(0)
+    assert have_read == list(range(8))
+    await asyncio.gather(*following)
+
+
+@pytest.mark.parametrize("fails", ["read fails", "reader is canceled"])
+async def test_whoever_reads_and_does_not_get_to_the_end_leaves_it_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    log = a_log(10)
+    feed, get, asked = await a_feed(log), log.get, asyncio.Event()
+
+    async def first_fails(*arguments: Any) -> Any:
+        if not asked.is_set():
+            asked.set()
+            await asyncio.sleep(0)
+            raise ConnectionRefusedError
+        return await get(*arguments)
+
+    monkeypatch.setattr(log, "get", first_fails)
+    first, *others = (asyncio.create_task(feed.read(0)) for _ in range(4))
+    await asked.wait()
+    if fails == "reader is canceled":
+        first.cancel()
+
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+
+    assert isinstance(outcomes[0], ConnectionRefusedError | asyncio.CancelledError)
+    assert [len(batch) for batch in outcomes[1:] if not isinstance(batch, BaseException)] == [10, 10, 10]
+    assert log.asked == [(0, 10)]
+
+
 async def test_the_head_is_unknown_until_somebody_says_so_and_never_goes_back() -> None:
     feed = PostgresFeed(a_log(0), chunk_size=10)
     waiting = asyncio.create_task(feed.started())
