@@ -8,7 +8,7 @@ import pytest
 from command.errors import ConcurrentUpdate
 from command.points.storage import PointsAccounts
 from tests.builders import PLACED_AT
-from tests.integration.test_command_api import Shop, shop
+from tests.integration.commanding import Shop, shop
 
 __all__ = ["shop"]
 
