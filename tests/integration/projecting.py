@@ -119,8 +119,12 @@ class Shop:
         info = msgspec.structs.replace(SHIPPING_INFO, message="leave it with the neighbours")
         await self.command(lambda uow: ordering.change_shipping_info(uow, order_id, caller=STAFF, shipping_info=info))
 
+    async def call_off(self, order_id: str) -> None:
+        """Cancel an order; what was paid is sent back by whoever reacts."""
+        await self.command(lambda uow: ordering.cancel_order(uow, order_id, caller=STAFF, reason="changed my mind"))
+
     async def cancel(self, order_id: str) -> None:
-        """Call an order off, and have what was paid sent back at once."""
+        """Cancel an order, and have what was paid sent back at once."""
 
         async def work(uow: UnitOfWork) -> Order:
             order = await ordering.cancel_order(uow, order_id, caller=STAFF, reason="changed my mind")

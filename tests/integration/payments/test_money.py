@@ -49,7 +49,7 @@ async def something(world: World, chance: random.Random, orders: list[str]) -> N
             case 0 | 1, None | PaymentStatus.DECLINED:
                 await _pay(world, chance, orders, order_id)
             case 0, PaymentStatus.APPROVED:
-                await world.shop.cancel(order_id)
+                await world.shop.call_off(order_id)
             case 0, PaymentStatus.REQUESTED:
                 await world.expire(order_id)
             case _, PaymentStatus.REFUNDED:

@@ -91,7 +91,7 @@ async def test_what_points_pay_wholly_is_captured_and_refunded_without_the_gatew
     payment_id = await world.pay(order_id, points=AMOUNT)
     await world.points_used(order_id, payment_id, AMOUNT)
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
     await world.reacting.run()
 
     assert await world.reacting.told(payment_id) == ["PaymentCaptured", "PaymentRefunded"]
@@ -101,7 +101,7 @@ async def test_what_points_pay_wholly_is_captured_and_refunded_without_the_gatew
 async def test_a_payment_that_was_settled_elsewhere_is_nobodys_business(world: World) -> None:
     order_id = await world.order()
     await world.shop.command(lambda uow: _recorded(uow, order_id))
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
 
     await world.reacting.run()
 
@@ -113,7 +113,7 @@ async def test_canceling_a_paid_order_sends_the_money_back_once(world: World) ->
     order_id = await world.order()
     payment_id = await world.pay(order_id)
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
 
     await world.reacting.run()
     await world.reacting.again("refund", OrderCanceled)
@@ -127,7 +127,7 @@ async def test_a_refund_that_is_tried_again_in_time_tells_nobody_of_it(world: Wo
     order_id = await world.order()
     payment_id = await world.pay(order_id, "tok_refund_fail_2")
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
     await world.reacting.run()
 
     assert await world.reacting.told(payment_id) == ["PaymentCaptured", "PaymentRefunded"]
@@ -137,7 +137,7 @@ async def test_a_refund_that_fails_for_good_is_a_dead_letter_whose_retry_complet
     order_id = await world.order()
     payment_id = await world.pay(order_id, "tok_refund_fail_4")
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
     await world.reacting.run()
     assert await world.payment_status(order_id) is PaymentStatus.REFUND_FAILED
     [letter] = world.reacting.letters["refund"]
@@ -156,7 +156,7 @@ async def test_a_refund_that_fails_again_and_again_says_so_once(world: World) ->
     order_id = await world.order()
     payment_id = await world.pay(order_id, "tok_refund_fail")
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
     await world.reacting.run()
 
     await world.reacting.retry("refund")
@@ -172,7 +172,7 @@ async def test_every_event_once_more_changes_nothing(world: World) -> None:
         await world.pay(order_id, card_token)
         await world.reacting.run()
         if await world.payment_status(order_id) is PaymentStatus.APPROVED:
-            await world.shop.cancel(order_id)
+            await world.shop.call_off(order_id)
             await world.reacting.run()
     before = (await world.reacting.events(), await world.charges())
 

@@ -204,7 +204,7 @@ async def test_who_dies_between_refund_and_record_refunds_once(world: World) -> 
     order_id = await world.order()
     payment_id = await world.pay(order_id)
     await world.reacting.run()
-    await world.shop.cancel(order_id)
+    await world.shop.call_off(order_id)
     watch(world, after_refund=_die)
     with pytest.raises(Died):
         await world.reacting.run("refund")
