@@ -18,12 +18,14 @@ from projector.sharing import SHARING, Work
 from projector.store import CHECKPOINTS, PARTS, ViewStore, part_id
 from readside import rebuild_progress
 from runtime.settings import Settings
+from tests.instances import ORDER_DETAIL, SALES_STATISTICS
+from tests.instances import instance as served_as
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting, until
 from tests.oracle.views import expected_views
 from views import order_detail, sales_statistics
 from views.kit import Index, Projection
 
-ORDERS, SALES = "order_detail.v1.g2", "sales_statistics.v1.g2"
+ORDERS, SALES = f"{ORDER_DETAIL}.g2", f"{SALES_STATISTICS}.g2"
 
 
 @pytest.fixture
@@ -152,10 +154,10 @@ async def test_documents_that_cannot_be_indexed_are_left_to_one_process(
 async def test_what_was_shared_out_in_another_way_is_begun_anew(
     settings: Settings, shop: Shop, read_side: ReadSide, view: str, plan: dict[str, Any]
 ) -> None:
-    instance, database = f"{view}.v1.g2", read_side.database
+    instance, database = f"{served_as(view)}.g2", read_side.database
     async with projecting(settings):
         await read_side.reached(len(shop.acknowledged))
-    served = await read_side.documents(f"{view}.v1")
+    served = await read_side.documents(served_as(view))
     # As far as it came: documents without all of their events, and a part that has folded these.
     await database[instance].insert_many(list(served.values()))
     common = {"epoch": 0, "snapshot": None, "unparked": None}
