@@ -6,6 +6,7 @@ SHELL := /bin/sh
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 VENV := $(ROOT)/.venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
@@ -32,8 +33,8 @@ $(VENV)/.installed: $(ROOT)/requirements.lock $(ROOT)/requirements-uv.lock $(ROO
 run: install ## Start the whole shop with demo data; Ctrl-C ends it
 	@cd $(ROOT) && exec $(BIN)/readside up --demo
 
-test: install ## Run every test against real databases
-	@cd $(ROOT) && $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install ## Run every test against real databases, by WORKERS=2 processes (0: in one, for a debugger)
+	@cd $(ROOT) && $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: install ## Lint, format, types, import rules
 	@cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
