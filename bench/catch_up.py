@@ -44,7 +44,7 @@ def product(urls: tuple[str, str], database: str, head: int) -> tuple[float, int
         while True:
             time.sleep(0.05)
             largest = max(largest, psutil.Process(process.pid).memory_info().rss)
-            positions = [found["position"] for found in checkpoints.find()]
+            positions = [found["position"] for found in checkpoints.find({"_id": {"$in": list(PAIRS.values())}})]
             if len(positions) == len(PAIRS) and min(positions) >= head:
                 return time.perf_counter() - started, largest
 
