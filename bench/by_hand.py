@@ -76,6 +76,10 @@ class Loop:
                     "discount_amount": event["discount_amount"],
                     "points_used": 0,
                     "payment_amount": event["total_amount"] - event["discount_amount"],
+                    "coupon": None,
+                    "stock_status": "RESERVED",
+                    "coupon_status": None,
+                    "points_status": None,
                     "shipping_info": event["shipping_info"],
                     "timeline": [{"event": event_type, "at": at}],
                     "placed_at": at,
@@ -108,17 +112,19 @@ class Loop:
                     "requested_at": at,
                     "approved_at": None,
                     "declined_at": None,
+                    "decline_code": None,
                     "decline_reason": None,
                 }
                 order["points_used"], order["payment_amount"] = event["points"], event["amount"]
             elif event_type == "OrderPaid":
                 order["status"], order["payment"]["status"] = "PREPARING", "APPROVED"
-                order["payment"]["approved_at"] = at
+                order["payment"]["approved_at"], order["stock_status"] = at, "SOLD"
                 self._member(event["member_id"])["lifetime_value"] += sum(line["amount"] for line in event["lines"])
                 changed_members.add(event["member_id"])
                 _book(sums, hour, event["lines"], "paid_orders", "gross_sales", "units")
             elif event_type == "OrderCanceled":
                 order["status"], order["payment"]["status"] = "CANCELED", "REFUND_REQUESTED"
+                order["stock_status"] = "RELEASED"
                 order["cancellation"] = {
                     "reason": event["reason"],
                     "canceled_by": event["canceled_by"],
@@ -193,6 +199,7 @@ class Loop:
             found = self._members[member_id] = {
                 "_id": member_id,
                 "email": None,
+                "email_verified": False,
                 "name": "",
                 "version": 0,
                 "registered_at": None,

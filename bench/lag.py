@@ -16,9 +16,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from bench.projectors import running_projector
 from bench.suite import Bench, Part, Row
 from bench.workload import fill_log, some_order
-from command.ordering.model import RECORDED
 from command.ordering.storage import Orders
 from command.unit_of_work import Handlers, Transactions
+from events.ordering import RECORDED
 from eventstore import Doorbell
 from runtime.clock import now
 from runtime.consistency import Snapshot

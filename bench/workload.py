@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from command.ordering.model import RECORDED, Order
-from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
+from command.ordering.model import Order
+from events.ordering import RECORDED, Address, Line, Orderer, Receiver, ShippingInfo
 from eventstore import PendingEvent, Sequencer, append
 from runtime.ids import new_id
 from runtime.postgres import make_engine

@@ -57,6 +57,11 @@ class ShippingInfo(Value, frozen=True):
     message: str = ""
 
 
+RECORDED = "recorded"
+"""The ``method`` of a payment that was settled outside of this shop and is only noted here: an import's, a demo's. Its
+`OrderPaid` follows at once, and no context asks anybody for its money."""
+
+
 class AppliedCoupon(Value, frozen=True):
     """The coupon that an order's discount comes from: the member's own, and the code that it was issued under."""
 
@@ -84,9 +89,8 @@ class PaymentRequested(DomainEvent, frozen=True, kw_only=True):
     """A payment was asked for; until it is settled the order takes no other change.
 
     ``amount`` is asked of the card, ``points`` of the member's account. ``card_token`` is the gateway's name for the
-    card: worth nothing without the shop's own credentials. ``method`` ``recorded`` tells of a payment that was settled
-    outside of this shop: its `OrderPaid` follows at once, and nobody asks a gateway for it. ``coupon`` is the order's;
-    where a declined payment had given it back, it is used again.
+    card: worth nothing without the shop's own credentials. ``method``: ``card``, ``points`` or `RECORDED`.
+    ``coupon`` is the order's; where a declined payment had given it back, it is used again.
     """
 
     schema_version: ClassVar[int] = 2

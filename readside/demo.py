@@ -14,10 +14,10 @@ from command.catalog.storage import Products, Stock
 from command.members.model import Member
 from command.members.passwords import hash_password
 from command.members.storage import Members
-from command.ordering.model import RECORDED, Order
+from command.ordering.model import Order
 from command.ordering.storage import Orders
 from command.unit_of_work import Transactions, UnitOfWork
-from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
+from events.ordering import RECORDED, Address, Line, Orderer, Receiver, ShippingInfo
 from eventstore import Doorbell, EventLog, Sequencer
 from runtime.clock import now
 from runtime.ids import new_id

@@ -21,10 +21,10 @@ from command.catalog.model import Product
 from command.catalog.storage import Products, Stock
 from command.members.model import Member
 from command.members.storage import Members
-from command.ordering.model import RECORDED, Order, OrderStatus
+from command.ordering.model import Order, OrderStatus
 from command.ordering.storage import Orders
 from command.unit_of_work import Transactions, UnitOfWork
-from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
+from events.ordering import RECORDED, Address, Line, Orderer, Receiver, ShippingInfo
 from eventstore import Doorbell
 from readside.errors import InUseError
 from readside.online_retail import GUEST, Cancellation, RetailFile, RetailLine, RetailOrder

@@ -17,6 +17,7 @@ from command.aggregate import Aggregate
 from command.errors import InvalidCommand, RuleBroken
 from command.ordering.discount import shared_out
 from events.ordering import (
+    RECORDED,
     AppliedCoupon,
     DeliveryCompleted,
     DeliveryStarted,
@@ -33,9 +34,6 @@ from events.ordering import (
     ShippingInfoChanged,
     ShippingStarted,
 )
-
-RECORDED = "recorded"
-"""The method of a payment that was settled outside of this shop, and only noted here: an import's, a demo's."""
 
 LARGEST_TOTAL = 10**15
 """Minor units. Sums over a thousand such orders still fit the 64-bit integers of both databases."""

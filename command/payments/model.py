@@ -17,9 +17,6 @@ from enum import StrEnum
 from command.aggregate import Aggregate
 from events.payments import PaymentCaptured, PaymentFailed, PaymentRefunded, PaymentRefundFailed, PaymentVoided
 
-RECORDED = "recorded"
-"""The method of a payment that was settled outside of this shop: nobody here has anything to do with it."""
-
 
 class PaymentStatus(StrEnum):
     """Where a payment stands."""

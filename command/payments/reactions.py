@@ -15,11 +15,11 @@ import structlog
 
 from command.payments import service
 from command.payments.gateway import Cause, Gateway, GatewayError, GatewayNotReached, Refund
-from command.payments.model import RECORDED, Asked
+from command.payments.model import Asked
 from command.steps import Steps
 from command.unit_of_work import UnitOfWork
 from events.envelope import Envelope
-from events.ordering import OrderCanceled, PaymentDeclined, PaymentRequested
+from events.ordering import RECORDED, OrderCanceled, PaymentDeclined, PaymentRequested
 from events.payments import PaymentCaptured, PaymentFailed
 from events.points import PointsUsed
 from events.reaction import Ports, Reaction

@@ -7,14 +7,12 @@ from command.points import service
 from command.steps import Steps
 from command.unit_of_work import UnitOfWork
 from events.envelope import Envelope
-from events.ordering import PaymentDeclined, PaymentRequested
+from events.ordering import RECORDED, PaymentDeclined, PaymentRequested
 from events.payments import PaymentFailed, PaymentRefunded
 from events.reaction import Ports, Reaction
 
 points = Reaction("points")
 reactions = (points,)
-
-_SETTLED_ELSEWHERE = "recorded"
 
 
 @points.on(PaymentRequested)
@@ -22,7 +20,7 @@ async def take(envelope: Envelope, ports: Ports) -> None:
     """The first step of a payment that uses points; one without any is none of this context's business."""
     event = envelope.event
     assert isinstance(event, PaymentRequested)
-    if event.points == 0 or event.method == _SETTLED_ELSEWHERE:
+    if event.points == 0 or event.method == RECORDED:
         return
 
     async def step(uow: UnitOfWork) -> None:

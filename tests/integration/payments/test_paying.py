@@ -3,10 +3,10 @@
 import pytest
 
 from command.aggregate import Aggregate
-from command.ordering.model import RECORDED, PaymentStatus
+from command.ordering.model import PaymentStatus
 from command.ordering.storage import Orders
 from command.unit_of_work import UnitOfWork
-from events.ordering import OrderCanceled, PaymentRequested
+from events.ordering import RECORDED, OrderCanceled, PaymentRequested
 from events.payments import PaymentCaptured, PaymentFailed
 from events.points import PointsUsed
 from runtime.clock import now

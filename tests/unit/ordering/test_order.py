@@ -7,7 +7,6 @@ import pytest
 from command.errors import CommandRefused
 from command.ordering.model import (
     LARGEST_TOTAL,
-    RECORDED,
     AlreadyCanceled,
     AlreadyDelivered,
     AlreadyInDelivery,
@@ -26,6 +25,7 @@ from command.ordering.model import (
 )
 from events.envelope import DomainEvent
 from events.ordering import (
+    RECORDED,
     Address,
     AppliedCoupon,
     DeliveryCompleted,
