@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.catalog import StockAdjusted
@@ -241,3 +242,16 @@ class Gate:
     async def passed(self, _: object = None) -> None:
         """Go on once it is open."""
         await self._open.wait()
+
+
+@pytest.fixture
+async def mongo(settings: Settings) -> AsyncIterator[Kept]:
+    """What reactions keep there."""
+    async with kept(settings) as mongo:
+        yield mongo
+
+
+@pytest.fixture
+def outside() -> Outside:
+    """It agrees to everything."""
+    return Outside()

@@ -21,11 +21,14 @@ from tests.integration.reacting import (
     Stock,
     a_reaction,
     a_stock,
-    kept,
+    mongo,
+    outside,
     quick,
     reacting,
     runner_of,
 )
+
+__all__ = ["mongo", "outside"]
 
 
 @pytest.fixture
@@ -33,19 +36,6 @@ async def stock(postgres_url: str) -> AsyncIterator[Stock]:
     """An empty log; the reactions are known from its beginning on."""
     async with a_stock(postgres_url, "ship", "mail") as stock:
         yield stock
-
-
-@pytest.fixture
-async def mongo(settings: Settings) -> AsyncIterator[Kept]:
-    """What reactions keep there."""
-    async with kept(settings) as mongo:
-        yield mongo
-
-
-@pytest.fixture
-def outside() -> Outside:
-    """It agrees to everything."""
-    return Outside()
 
 
 async def test_a_sequence_is_handled_one_by_one_in_order_and_beside_others(

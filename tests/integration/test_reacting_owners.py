@@ -21,11 +21,13 @@ from tests.integration.reacting import (
     a_reaction,
     a_stock,
     is_state,
-    kept,
+    mongo,
     quick,
     reacting,
     runner_of,
 )
+
+__all__ = ["mongo"]
 
 INSTANCE = instance_of("ship")
 
@@ -35,13 +37,6 @@ async def stock(postgres_url: str) -> AsyncIterator[Stock]:
     """An empty log; the reaction is known from its beginning on."""
     async with a_stock(postgres_url, "ship") as stock:
         yield stock
-
-
-@pytest.fixture
-async def mongo(settings: Settings) -> AsyncIterator[Kept]:
-    """What reactions keep there."""
-    async with kept(settings) as mongo:
-        yield mongo
 
 
 async def _none() -> int:

@@ -25,11 +25,14 @@ from tests.integration.reacting import (
     Stock,
     a_reaction,
     a_stock,
-    kept,
+    mongo,
+    outside,
     quick,
     reacting,
     runner_of,
 )
+
+__all__ = ["mongo", "outside"]
 
 
 @pytest.fixture
@@ -37,19 +40,6 @@ async def stock(postgres_url: str) -> AsyncIterator[Stock]:
     """An empty log; the reaction is known from its beginning on."""
     async with a_stock(postgres_url, "ship") as stock:
         yield stock
-
-
-@pytest.fixture
-async def mongo(settings: Settings) -> AsyncIterator[Kept]:
-    """What reactions keep there."""
-    async with kept(settings) as mongo:
-        yield mongo
-
-
-@pytest.fixture
-def outside() -> Outside:
-    """It agrees to everything."""
-    return Outside()
 
 
 async def test_a_retry_goes_in_order_and_what_succeeds_leaves(

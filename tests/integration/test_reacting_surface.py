@@ -17,7 +17,9 @@ from projector.reacting.engine import refuse_ambiguous
 from runtime.settings import Settings
 from runtime.tokens import Tokens
 from tests.integration.projecting import until
-from tests.integration.reacting import Kept, Outside, Stock, a_reaction, a_stock, handing, kept, quick, reacting
+from tests.integration.reacting import Kept, Outside, Stock, a_reaction, a_stock, handing, mongo, quick, reacting
+
+__all__ = ["mongo"]
 
 
 @pytest.fixture
@@ -25,13 +27,6 @@ async def stock(postgres_url: str) -> AsyncIterator[Stock]:
     """An empty log; the reaction is known from its beginning on."""
     async with a_stock(postgres_url, "ship") as stock:
         yield stock
-
-
-@pytest.fixture
-async def mongo(settings: Settings) -> AsyncIterator[Kept]:
-    """What reactions keep there."""
-    async with kept(settings) as mongo:
-        yield mongo
 
 
 async def test_operators_see_where_reactions_stand_over_http_in_metrics_and_on_the_command_line(
