@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 from fastapi import FastAPI
+from motor.motor_asyncio import AsyncIOMotorClientSession
 
 from events.ordering import Address, Line, Orderer, Receiver, ShippingInfo
 from query.follower import Follower
@@ -53,7 +54,15 @@ class Shop:
             await self.database.registry.update_one({"_id": name}, {"$set": {"active": INSTANCES[name]}}, upsert=True)
         await self.tell(10, time_zone=time_zone)
 
-    async def advance(self, view: str, position: int, snapshot: str, *, instance: str | None = None) -> None:
+    async def advance(
+        self,
+        view: str,
+        position: int,
+        snapshot: str,
+        *,
+        instance: str | None = None,
+        session: AsyncIOMotorClientSession | None = None,
+    ) -> None:
         """Move a view's checkpoint."""
         checkpoint = {
             "view": view,
@@ -66,7 +75,7 @@ class Shop:
             "state": "active",
         }
         await self.database.checkpoints.update_one(
-            {"_id": instance or INSTANCES[view]}, {"$set": checkpoint}, upsert=True
+            {"_id": instance or INSTANCES[view]}, {"$set": checkpoint}, upsert=True, session=session
         )
 
     async def tell(self, head: int, *, time_zone: str = "UTC", heartbeat_at: datetime | None = None) -> None:
