@@ -1,6 +1,6 @@
 """The parts there are, in the order in which they run."""
 
-from bench import catch_up, gateway, importing, lag, old_snapshot, publishing, query, rebuild
+from bench import catch_up, command, gateway, importing, lag, old_snapshot, publishing, query, rebuild
 
 PARTS = {
     part.name: part
@@ -8,6 +8,7 @@ PARTS = {
         catch_up.part,
         rebuild.part,
         lag.part,
+        command.part,
         query.part,
         importing.part,
         gateway.part,

@@ -81,7 +81,7 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         # The projector does not wait for it: a gateway that is away is no reason not to start.
         "payment-simulator": {},
         # Nor for brokers.
-        **dict.fromkeys(BROKERS, {}),
+        **{name: {} for name in BROKERS},
     }
 
 
