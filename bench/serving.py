@@ -80,6 +80,9 @@ def _without_outbox(settings: Any) -> Any:
     """The command API, whose commands tell nobody anything."""
     from command import unit_of_work
     from command.app import create_app
+    from runtime.logs import configure_logs
+
+    configure_logs(settings, "command-api")
 
     async def append_nothing(*_: object, **__: object) -> int:
         return 1
