@@ -136,6 +136,19 @@ async def _too_much(place: Place, seen: _Seen, best: float, seconds: float) -> l
     return [row | {"load": "too much", "recovered_after_s": round(time.perf_counter() - recovering, 1)}]
 
 
+async def steady(bench: Bench, url: str, database: str, rate: float, seconds: float) -> Row:
+    """At one rate, directly, of a projector that runs and has caught up."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(bench.mongo)
+    async with _directly(bench, url) as place, _seeing(client[database]["checkpoints"]) as seen:
+        await _phase(place, seen, _EASY_RATE, 1.5)
+        await _until_all_are_visible(seen)
+        seen.take()
+        row = await _phase(place, seen, rate, seconds)
+        await _until_all_are_visible(seen)
+    client.close()
+    return row | _lags(*seen.take())
+
+
 async def _phase(place: Place, seen: _Seen, rate: float, seconds: float) -> Row:
     started, under_way, refused = time.perf_counter(), set[asyncio.Task[None]](), 0
     placed_before = len(seen.committed) + len(seen.waiting)

@@ -4,9 +4,12 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
+
 from command.ordering.model import Order
 from events.ordering import RECORDED, Address, Line, Orderer, Receiver, ShippingInfo
 from eventstore import PendingEvent, Sequencer, append
+from eventstore.partitions import SIZE, Partitions
 from runtime.ids import new_id
 from runtime.postgres import make_engine
 
@@ -15,6 +18,7 @@ MEMBERS = 2_000
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _SHIPPING = ShippingInfo(Receiver("Ada Buyer", "+44 20 7946 0000"), Address("N1 9GU", "1 Canal Street", ""), "")
 _EVENTS_PER_TRANSACTION = 2_000
+_ORIGINALS = 10_000
 
 
 def some_order(rng: random.Random, at: datetime) -> Order:
@@ -65,6 +69,38 @@ async def fill_log(url: str, count: int, seed: int = 1) -> int:
     finally:
         await sequencer.close()
         await engine.dispose()
+
+
+_COPY = """
+INSERT INTO event_log (position, event_id, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version,
+                       occurred_at, recorded_at, payload)
+SELECT position + $1 * $2, gen_random_uuid(), event_type, schema_version, aggregate_type, aggregate_id || '-' || $2::bigint,
+       aggregate_version, occurred_at, recorded_at, payload
+  FROM event_log WHERE position <= $1
+"""
+
+
+async def fill_log_by_copies(url: str, count: int) -> int:
+    """The same for a great many orders, in a tenth of the time: copies of the first 10,000 under ids of their own.
+
+    Each copy lives through the same sixty days once more; so days, products and members stay as many as they were.
+    """
+    head = await fill_log(url, min(count, _ORIGINALS))
+    copies = count // _ORIGINALS
+    connection = await asyncpg.connect(url)
+    try:
+        for millions in range(head * copies // SIZE + 1):
+            await Partitions().ensure(connection, millions * SIZE)
+        for number in range(1, copies):
+            await connection.execute(_COPY, head, number, timeout=None)
+        last = head * max(copies, 1)
+        await connection.execute(
+            "UPDATE event_log SET snapshot = pg_current_snapshot()::text WHERE position = $1", last
+        )
+        await connection.execute("VACUUM ANALYZE event_log")
+        return last
+    finally:
+        await connection.close()
 
 
 def _line(rng: random.Random) -> Line:
