@@ -13,6 +13,7 @@ from query.follower import Follower
 from query.live import LiveViews
 from query.loader import Loader
 from query.reading import ReadModels
+from query.remembered import Remembered
 from query.resources import routers
 from runtime.errors import ReadsideError
 from runtime.http import make_app
@@ -31,13 +32,14 @@ class NotServing(ReadsideError):
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts, and goes on trying. Raises `SettingsError`."""
     database = mongo_database(settings, "query-api")
-    follower = Follower(database)
+    remembered = Remembered()
+    follower = Follower(database, remembered)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.live = LiveViews(database, follower, app.state.listeners)
         async with follower, app.state.live.watching():
-            app.state.read_models = ReadModels(database, follower, Loader(database))
+            app.state.read_models = ReadModels(database, follower, Loader(database), remembered)
             yield
         # Closing says goodbye to the server, and waits for it.
         await asyncio.to_thread(database.client.close)

@@ -6,7 +6,7 @@ it after the read would promise effects that the document may lack.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from query.follower import Follower
 from query.freshness import Checkpoint, LogState, lag_seconds
 from query.loader import Loader, StoredDocument
+from query.remembered import Remembered, Rendered
 from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
@@ -45,6 +46,7 @@ class ReadModels:
     database: Database
     follower: Follower
     loader: Loader
+    remembered: Remembered
 
 
 class Reading:
@@ -87,6 +89,20 @@ class Reading:
             raise self._parked()
         return found
 
+    async def rendered(
+        self, view: str, document_id: str, render: Callable[[StoredDocument], Rendered]
+    ) -> Rendered | None:
+        """The same as it is answered, or as it was answered before if nothing has written it since."""
+        instance, remembered = self._checkpoints[view].instance, self._models.remembered
+        rendered = remembered.get(instance, document_id)
+        if rendered is None:
+            with remembered.reading(instance, document_id) as read:
+                found = await self.find(view, document_id)
+                if found is not None:
+                    rendered = render(found)
+                    read.keep(rendered)
+        return rendered
+
     async def is_held_back(self, view: str, document_id: str) -> bool:
         """Whether events of a document wait as dead letters, also where there is no document yet to be marked."""
         instance = self._checkpoints[view].instance
@@ -107,7 +123,11 @@ class Reading:
 
     def answer(self, content: Any, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> Response:
         """200 with the freshness of what was read."""
-        return Response(json_bytes(content), 200, self.all_headers(headers, parked=parked), "application/json")
+        return self.answer_rendered(json_bytes(content), headers, parked=parked)
+
+    def answer_rendered(self, body: bytes, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> Response:
+        """The same, of JSON as it is sent."""
+        return Response(body, 200, self.all_headers(headers, parked=parked), "application/json")
 
     def not_modified(self, headers: Mapping[str, str], *, parked: bool = False) -> Response:
         """304, as fresh as the 200 would have been."""

@@ -57,12 +57,11 @@ async def sales_per_period(
     reading = await reads.of(VIEW)
     query = sales_query(reading, first_day, last_day, granularity, group_by)
 
-    async def computed() -> msgspec.Raw:
-        return msgspec.Raw(json_bytes(await sales_answer(reading, query)))
+    async def computed() -> bytes:
+        return json_bytes(await sales_answer(reading, query))
 
-    # Everybody who asks for the same while it is being read gets it: as of their own checkpoint, see `shared`.
     key = ("sales", query, reading.checkpoint(VIEW), reading.time_zone_of(VIEW), reading.log.currency)
-    return reading.answer(await live.shared(key, computed))
+    return reading.answer_rendered(await live.shared.answer(key, computed))
 
 
 @router.get("/products", response_model=BestSellers, summary="Best sellers", **documented(401, 403))
