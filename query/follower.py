@@ -27,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from query.change_stream import Change, batches_of_changes
 from query.freshness import Checkpoint, LogState
 from query.remembered import Remembered
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class _OutOfStep(Exception):
 class Follower:
     """Follows ``registry`` and ``checkpoints`` for as long as it is entered."""
 
-    def __init__(self, database: Database, remembered: Remembered) -> None:
+    def __init__(self, database: ReadDatabase, remembered: Remembered) -> None:
         self._database = database
         self._remembered = remembered
         self._majority = database.with_options(read_concern=ReadConcern("majority"))

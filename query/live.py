@@ -23,7 +23,7 @@ from query.change_stream import batches_of_changes
 from query.follower import Follower
 from query.shared import Shared
 from runtime.listeners import Listeners
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ _LONGEST_BACKOFF_SECONDS = 2.0
 class LiveViews:
     """Wakes the listeners of `ORDERS` and `SALES`."""
 
-    def __init__(self, database: Database, follower: Follower, listeners: Listeners) -> None:
+    def __init__(self, database: ReadDatabase, follower: Follower, listeners: Listeners) -> None:
         self._database = database
         self._follower = follower
         self.listeners = listeners

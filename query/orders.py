@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import pymongo
 from fastapi import APIRouter, Query, Request
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.answers import OrderDetailAnswer, OrderPage
@@ -25,6 +24,7 @@ from query.rendering import json_bytes, list_item, rendered
 from query.times import Moment, read_moment
 from runtime.clock import rfc3339
 from runtime.cursors import Cursors
+from runtime.mongo import ReadCollection
 from runtime.problems import invalid_input
 from runtime.tokens import Caller
 
@@ -85,7 +85,7 @@ class OrderFilter:
 
 
 async def list_orders(
-    orders: AsyncIOMotorCollection[StoredDocument], only: OrderFilter, last: tuple[str, ...] | None, limit: int
+    orders: ReadCollection, only: OrderFilter, last: tuple[str, ...] | None, limit: int
 ) -> list[StoredDocument]:
     """Summaries of orders, newest first."""
     return await orders.find(only.query(last), SUMMARY, sort=NEWEST_FIRST, limit=limit).to_list(None)

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.follower import Follower
@@ -24,7 +23,7 @@ from query.remembered import Remembered, Rendered
 from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
-from runtime.mongo import Database
+from runtime.mongo import ReadCollection, ReadDatabase
 from runtime.parameters import only_known_parameters
 from runtime.preferences import wait_seconds
 from runtime.problems import Problem
@@ -43,7 +42,7 @@ PUBLIC = {"Cache-Control": "no-cache"}
 class ReadModels:
     """What every request of a process reads from."""
 
-    database: Database
+    database: ReadDatabase
     follower: Follower
     loader: Loader
     remembered: Remembered
@@ -109,7 +108,7 @@ class Reading:
         waiting = {"instance": instance, "documents": document_id, "state": {"$in": ["failed", "waiting"]}}
         return await self._models.database["dead_letters"].find_one(waiting, {"_id": 1}) is not None
 
-    def collection(self, view: str) -> AsyncIOMotorCollection[StoredDocument]:
+    def collection(self, view: str) -> ReadCollection:
         """The collection of the instance that is served."""
         return self._models.database[self._checkpoints[view].instance]
 
