@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.live = LiveViews(database, follower, app.state.listeners)
+        app.state.live = LiveViews(database, follower, app.state.listeners, remembered)
         async with follower, app.state.live.watching():
             app.state.read_models = ReadModels(database, follower, Loader(database), remembered)
             yield

@@ -28,6 +28,7 @@ from query.change_stream import Change, batches_of_changes
 from query.freshness import Checkpoint, LogState
 from query.remembered import Remembered
 from runtime.mongo import ReadDatabase
+from runtime.tasks import ended
 
 log = structlog.get_logger()
 
@@ -66,9 +67,7 @@ class Follower:
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     @property
     def available(self) -> bool:

@@ -21,9 +21,11 @@ from pymongo.errors import PyMongoError
 
 from query.change_stream import batches_of_changes
 from query.follower import Follower
+from query.remembered import Remembered
 from query.shared import Shared
 from runtime.listeners import Listeners
 from runtime.mongo import ReadDatabase
+from runtime.tasks import ended
 
 log = structlog.get_logger()
 
@@ -38,9 +40,12 @@ _LONGEST_BACKOFF_SECONDS = 2.0
 class LiveViews:
     """Wakes the listeners of `ORDERS` and `SALES`."""
 
-    def __init__(self, database: ReadDatabase, follower: Follower, listeners: Listeners) -> None:
+    def __init__(
+        self, database: ReadDatabase, follower: Follower, listeners: Listeners, remembered: Remembered
+    ) -> None:
         self._database = database
         self._follower = follower
+        self._remembered = remembered
         self.listeners = listeners
         self.shared = Shared()
 
@@ -51,9 +56,8 @@ class LiveViews:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, self.shared.end(), return_exceptions=True)
+            await ended(*tasks)
+            await self.shared.end()
 
     async def _watch_orders(self) -> None:
         failures = 0
@@ -81,7 +85,10 @@ class LiveViews:
                     self.listeners.wake_all(ORDERS)  # for whatever changed while nobody looked
                     is_open = True
                 for change in changes:
-                    self.listeners.wake(ORDERS, change.get("documentKey", {}).get("_id", ""))
+                    order_id = change.get("documentKey", {}).get("_id", "")
+                    # Whoever is told of it here may ask for it by the plain call, before the follower has heard.
+                    self._remembered.forget(instance, [order_id])
+                    self.listeners.wake(ORDERS, order_id)
                 if not self.listeners.is_occupied(ORDERS) or self._instance(ORDERS) != instance:
                     return
                 yield

@@ -78,7 +78,7 @@ class Reading:
         return self._checkpoints[view].time_zone or self.log.time_zone
 
     async def find(self, view: str, document_id: str) -> StoredDocument | None:
-        """A document by its id; it is shared, so do not change it.
+        """A document by its id, read now; it is shared, so do not change it.
 
         Raises a `Problem` where the caller's token asks for one whose very first event waits as a dead letter.
         """
@@ -91,7 +91,10 @@ class Reading:
     async def rendered(
         self, view: str, document_id: str, render: Callable[[StoredDocument], Rendered]
     ) -> Rendered | None:
-        """The same as it is answered, or as it was answered before if nothing has written it since."""
+        """The same as it is answered, or as it was answered before if nothing is known to have written it since.
+
+        Not for who was woken by the write itself: the follower may hear of it later.
+        """
         instance, remembered = self._checkpoints[view].instance, self._models.remembered
         rendered = remembered.get(instance, document_id)
         if rendered is None:

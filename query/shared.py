@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from query.remembered import KEPT_SECONDS
+from runtime.tasks import ended
 
 Compute = Callable[[], Awaitable[Any]]
 
@@ -51,10 +52,7 @@ class Shared:
 
     async def end(self) -> None:
         """Stop what is being computed."""
-        tasks = list(self._computing.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*self._computing.values())
 
     def _keep(self, key: Hashable, answer: bytes, until: float) -> None:
         before = self._kept.pop(key, None)
