@@ -202,7 +202,7 @@ class _History:
 
     def least(self, order_id: str, position: int) -> int:
         """The version that an answer which includes everything up to a position must have, at least."""
-        return max(written for written in self.of[order_id] if written <= position)
+        return max([written for written in self.of[order_id] if written <= position], default=0)
 
 
 async def _write(shop: Shop, history: _History) -> None:
