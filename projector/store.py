@@ -32,6 +32,8 @@ from views.kit import AdditiveView, View
 CHECKPOINTS, PARTS = "checkpoints", "rebuild_parts"
 _DUPLICATE_KEY, _NAMESPACE_EXISTS = 11000, 48
 _WORTH_A_LOOK, _KEYS_IN_A_LOOK = 200, 10_000
+_MOST_TOLD = 100
+"""Documents of a batch that the checkpoint names, for readers who keep some: of more they forget all that they keep."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -171,9 +173,17 @@ class ViewStore:
         }
         if folded.settlement is None:
             moved["as_of"] = folded.as_of
+            if self._tells_what_it_touches(folded):
+                moved["touched"] = [reached.position, *(_key(write) for write in folded.writes)]
         else:
             moved["unparked"] = reached.unparked
         return reached, guard, moved
+
+    def _tells_what_it_touches(self, folded: Folded) -> bool:
+        # Nobody keeps single counters; and of documents that are marked besides, the writes know nothing.
+        if isinstance(self.view, AdditiveView) or folded.dead_letters:
+            return False
+        return len(folded.writes) <= _MOST_TOLD
 
     def _is_small(self, folded: Folded) -> bool:
         return not folded.dead_letters and folded.settlement is None and len(folded.writes) <= MOST_WRITES
@@ -258,6 +268,10 @@ class ViewStore:
             self._collection.delegate.update_many(
                 {"_id": {"$in": list(documents)}}, {"$set": {MARK: True}}, session=session
             )
+
+
+def _key(write: Write) -> Any:
+    return write._doc["_id"] if isinstance(write, InsertOne) else write._filter["_id"]
 
 
 def _replacing(write: Write) -> Write:

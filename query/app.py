@@ -1,6 +1,5 @@
 """The query API: one process, one MongoDB, nothing of the write side."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,11 +12,12 @@ from query.follower import Follower
 from query.live import LiveViews
 from query.loader import Loader
 from query.reading import ReadModels
+from query.remembered import Remembered
 from query.resources import routers
 from runtime.errors import ReadsideError
 from runtime.http import make_app
 from runtime.listeners import Listeners
-from runtime.mongo import mongo_database
+from runtime.mongo import read_database
 from runtime.settings import Settings
 from runtime.shortcut import take_shortcuts
 from runtime.tokens import Tokens
@@ -30,17 +30,17 @@ class NotServing(ReadsideError):
 
 def create_app(settings: Settings) -> FastAPI:
     """The application; it connects when it starts, and goes on trying. Raises `SettingsError`."""
-    database = mongo_database(settings, "query-api")
-    follower = Follower(database)
+    database = read_database(settings, "query-api")
+    remembered = Remembered()
+    follower = Follower(database, remembered)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.live = LiveViews(database, follower, app.state.listeners)
+        app.state.live = LiveViews(database, follower, app.state.listeners, remembered)
         async with follower, app.state.live.watching():
-            app.state.read_models = ReadModels(database, follower, Loader(database))
+            app.state.read_models = ReadModels(database, follower, Loader(database), remembered)
             yield
-        # Closing says goodbye to the server, and waits for it.
-        await asyncio.to_thread(database.client.close)
+        await database.client.close()
 
     async def mongodb_answers() -> None:
         # Not the driver's own patience: a server that is away must not hold a thread for every look at it.

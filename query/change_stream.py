@@ -1,6 +1,6 @@
 """A change stream over some collections of a database, a batch of changes at a time.
 
-It is made of the two commands below instead of motor's ``watch``, which hops to another thread once per change: while
+It is made of the two commands below instead of the driver's ``watch``, which walks its whole way once per change: while
 the projector works that is several times a request's own cost, over and over. It never resumes by itself either.
 Whoever follows it reads everything anew after an interruption, so that no change can have been missed.
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
 
 Change = dict[str, Any]
 
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 5.0
 
 
 async def batches_of_changes(
-    database: Database, collections: Sequence[str], *, ids_only: bool = False
+    database: ReadDatabase, collections: Sequence[str], *, ids_only: bool = False
 ) -> AsyncGenerator[list[Change], None]:
     """What changes from now on; empty batches while nothing does, the first of them as soon as the stream is open.
 
@@ -30,7 +30,7 @@ async def batches_of_changes(
     if ids_only:
         pipeline.append({"$project": {"operationType": 1, "ns": 1, "documentKey": 1}})
     # A cursor belongs to the session that opened it.
-    async with await database.client.start_session() as session:
+    async with database.client.start_session() as session:
 
         async def ask(command: dict[str, Any]) -> dict[str, Any]:
             async with asyncio.timeout(_PATIENCE_SECONDS):

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import pymongo
 from fastapi import APIRouter, Query
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.coupon_answers import CouponAnswer, CouponPage, MemberCouponPage
@@ -14,6 +13,7 @@ from query.pages import after, page
 from query.reading import RequestReads
 from query.rendering import is_parked, list_item, renamed
 from runtime.cursors import Cursors
+from runtime.mongo import ReadCollection
 
 router = APIRouter(tags=["coupons"])
 
@@ -23,7 +23,7 @@ State = Literal["ISSUED", "USED"]
 
 
 async def list_held(
-    coupons: AsyncIOMotorCollection[StoredDocument],
+    coupons: ReadCollection,
     member_id: str,
     state: State | None,
     last: tuple[str, ...] | None,
@@ -39,9 +39,7 @@ async def list_held(
     return await coupons.find(query, {"member_id": 0}, sort=newest_first, limit=limit).to_list(None)
 
 
-async def list_defined(
-    coupons: AsyncIOMotorCollection[StoredDocument], last: tuple[str, ...] | None, limit: int
-) -> list[StoredDocument]:
+async def list_defined(coupons: ReadCollection, last: tuple[str, ...] | None, limit: int) -> list[StoredDocument]:
     """Coupons by code."""
     query = {} if last is None else {"_id": {"$gt": last[0]}}
     return await coupons.find(query, sort=[("_id", pymongo.ASCENDING)], limit=limit).to_list(None)

@@ -8,7 +8,7 @@ from runtime.compression import plain_tag
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def etag_of(version: int) -> str:
+def etag_of(version: int | None) -> str:
     """The same strong tag that the command API gives for this version."""
     return f'"{version}"'
 

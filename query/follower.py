@@ -26,7 +26,9 @@ from pymongo.read_concern import ReadConcern
 
 from query.change_stream import Change, batches_of_changes
 from query.freshness import Checkpoint, LogState
-from runtime.mongo import Database
+from query.remembered import Remembered
+from runtime.mongo import ReadDatabase
+from runtime.tasks import ended
 
 log = structlog.get_logger()
 
@@ -46,8 +48,9 @@ class _OutOfStep(Exception):
 class Follower:
     """Follows ``registry`` and ``checkpoints`` for as long as it is entered."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ReadDatabase, remembered: Remembered) -> None:
         self._database = database
+        self._remembered = remembered
         self._majority = database.with_options(read_concern=ReadConcern("majority"))
         self._documents: dict[str, Documents] = {name: {} for name in _FOLLOWED}
         self._checkpoints: dict[str, Checkpoint] = {}
@@ -64,9 +67,7 @@ class Follower:
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     @property
     def available(self) -> bool:
@@ -136,6 +137,7 @@ class Follower:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             found = [await self._majority[name].find().to_list(None) for name in _FOLLOWED]
         was_away = self._answered_at is None
+        self._remembered.forget_everything()
         self._documents = {
             name: {document["_id"]: document for document in documents}
             for name, documents in zip(_FOLLOWED, found, strict=True)
@@ -155,6 +157,8 @@ class Follower:
         if kind not in ("insert", "replace", "update", "delete"):
             raise _OutOfStep(f"{name}: {kind}")
         document_id, documents = change["documentKey"]["_id"], self._documents[name]
+        if name == CHECKPOINTS:
+            self._remembered.forget(document_id, _touched(change))
         if kind == "delete":
             documents.pop(document_id, None)
         elif kind == "update":
@@ -178,6 +182,14 @@ class Follower:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _touched(change: Change) -> list[str] | None:
+    """The documents that this move of a checkpoint says it has touched; ``None`` where it says nothing of them."""
+    updated = change.get("updateDescription", {}).get("updatedFields", {})
+    # What was said with an earlier move still stands there: it begins with the position of that move.
+    position, touched = updated.get("position"), updated.get("touched")
+    return touched[1:] if touched and touched[0] == position else None
 
 
 def _first_line(error: Exception) -> str:

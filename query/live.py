@@ -14,16 +14,18 @@ same transaction, and that is what the follower follows already.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import structlog
 from pymongo.errors import PyMongoError
 
 from query.change_stream import batches_of_changes
 from query.follower import Follower
+from query.remembered import Remembered
+from query.shared import Shared
 from runtime.listeners import Listeners
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
+from runtime.tasks import ended
 
 log = structlog.get_logger()
 
@@ -34,17 +36,18 @@ AFTER_ERROR_SECONDS = 1.0
 """How long a listener waits before it looks again, where it could not look."""
 _LONGEST_BACKOFF_SECONDS = 2.0
 
-Compute = Callable[[], Awaitable[Any]]
-
 
 class LiveViews:
     """Wakes the listeners of `ORDERS` and `SALES`."""
 
-    def __init__(self, database: Database, follower: Follower, listeners: Listeners) -> None:
+    def __init__(
+        self, database: ReadDatabase, follower: Follower, listeners: Listeners, remembered: Remembered
+    ) -> None:
         self._database = database
         self._follower = follower
+        self._remembered = remembered
         self.listeners = listeners
-        self._computing: dict[Hashable, asyncio.Task[Any]] = {}
+        self.shared = Shared()
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -53,27 +56,8 @@ class LiveViews:
         try:
             yield
         finally:
-            tasks += self._computing.values()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def shared(self, key: Hashable, compute: Compute) -> Any:
-        """What ``compute`` gives, computed once for all who ask with the same key at the same time.
-
-        The key holds the checkpoint that was known before: what was begun then includes at least that.
-        """
-        task = self._computing.get(key)
-        if task is None:
-            task = self._computing[key] = asyncio.ensure_future(compute())
-            task.add_done_callback(lambda done: self._computed(key, done))
-        # One who goes away must not take the others' answer along.
-        return await asyncio.shield(task)
-
-    def _computed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        del self._computing[key]
-        if not task.cancelled():
-            task.exception()  # seen, also where everybody who asked has gone
+            await ended(*tasks)
+            await self.shared.end()
 
     async def _watch_orders(self) -> None:
         failures = 0
@@ -101,7 +85,10 @@ class LiveViews:
                     self.listeners.wake_all(ORDERS)  # for whatever changed while nobody looked
                     is_open = True
                 for change in changes:
-                    self.listeners.wake(ORDERS, change.get("documentKey", {}).get("_id", ""))
+                    order_id = change.get("documentKey", {}).get("_id", "")
+                    # Whoever is told of it here may ask for it by the plain call, before the follower has heard.
+                    self._remembered.forget(instance, [order_id])
+                    self.listeners.wake(ORDERS, order_id)
                 if not self.listeners.is_occupied(ORDERS) or self._instance(ORDERS) != instance:
                     return
                 yield

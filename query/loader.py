@@ -10,7 +10,7 @@ from typing import Any
 
 import pymongo
 
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
 
 StoredDocument = dict[str, Any]
 
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 5.0
 class Loader:
     """Finds documents of any collection of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ReadDatabase) -> None:
         self._database = database
         self._lines: dict[str, _Line] = {}
 
@@ -38,7 +38,7 @@ class Loader:
 class _Line:
     """Those who wait for documents of one collection."""
 
-    def __init__(self, database: Database, collection: str) -> None:
+    def __init__(self, database: ReadDatabase, collection: str) -> None:
         self._collection = database[collection]
         self._waiting: defaultdict[str, list[asyncio.Future[StoredDocument | None]]] = defaultdict(list)
         self._round_trips: set[asyncio.Task[None]] = set()

@@ -10,20 +10,21 @@ from zoneinfo import ZoneInfo
 
 import pymongo
 from fastapi import APIRouter, Query, Request
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.answers import OrderDetailAnswer, OrderPage
 from query.days import end_of, start_of
-from query.edge import Cursor, CustomerOrStaff, Id, Limit, Status, documented
+from query.edge import Cursor, CustomerOrStaff, Id, Limit, Live, Status, documented
 from query.etags import etag_of, matches
 from query.loader import StoredDocument
 from query.pages import after, beyond, page
 from query.reading import PRIVATE, Reading, RequestReads
-from query.rendering import is_parked, list_item, renamed
+from query.remembered import Rendered
+from query.rendering import json_bytes, list_item, rendered
 from query.times import Moment, read_moment
 from runtime.clock import rfc3339
 from runtime.cursors import Cursors
+from runtime.mongo import ReadCollection
 from runtime.problems import invalid_input
 from runtime.tokens import Caller
 
@@ -84,7 +85,7 @@ class OrderFilter:
 
 
 async def list_orders(
-    orders: AsyncIOMotorCollection[StoredDocument], only: OrderFilter, last: tuple[str, ...] | None, limit: int
+    orders: ReadCollection, only: OrderFilter, last: tuple[str, ...] | None, limit: int
 ) -> list[StoredDocument]:
     """Summaries of orders, newest first."""
     return await orders.find(only.query(last), SUMMARY, sort=NEWEST_FIRST, limit=limit).to_list(None)
@@ -99,19 +100,21 @@ async def list_orders(
 async def order_detail(order_id: Id, caller: CustomerOrStaff, reads: RequestReads, request: Request) -> Response:
     """The order as its buyer and the shop's staff see it."""
     reading = await reads.of(VIEW)
-    order = await visible_order(reading, order_id, caller)
-    etag = etag_of(order["version"])
+    order = await reading.rendered(VIEW, order_id, _rendered)
+    if order is None or not _may_see(caller, order.owner):
+        raise reading.not_found("order")
+    etag = etag_of(order.version)
     headers = {**PRIVATE, "ETag": etag}
-    parked = is_parked(order)
     if matches(etag, request.headers.getlist("if-none-match")):
-        return reading.not_modified(headers, parked=parked)
-    return reading.answer(renamed(order, "order_id"), headers, parked=parked)
+        return reading.not_modified(headers, parked=order.is_parked)
+    return reading.answer_rendered(order.body, headers, parked=order.is_parked)
 
 
 @router.get("", response_model=OrderPage, summary="Orders, newest first", **documented(401, 403))
 async def orders(
     caller: CustomerOrStaff,
     reads: RequestReads,
+    live: Live,
     member_id: Annotated[Id | None, Query(description="Whose; a customer sees no orders but their own")] = None,
     status: Status | None = None,
     placed_from: Annotated[
@@ -131,26 +134,45 @@ async def orders(
             return reading.answer({"items": [], "next_cursor": None})
         only = OrderFilter(caller.subject, only.status, only.since, only.until, only.until_is_included)
     cursors = Cursors(reading.log.deployment_id, "orders", only.terms())
-    found = await list_orders(reading.collection(VIEW), only, after(cursor, cursors), limit + 1)
-    return reading.answer(
-        page(
-            [list_item(order, "order_id") for order in found],
-            limit,
-            lambda item: cursors.mint(item["placed_at"], item["order_id"]),
-        )
-    )
+    last = after(cursor, cursors)
+
+    async def computed() -> bytes:
+        return json_bytes(await _page(reading, only, last, limit, cursors))
+
+    key = ("orders", only, last, limit, reading.checkpoint(VIEW), reading.log.deployment_id)
+    return reading.answer_rendered(await live.shared.answer(key, computed))
 
 
 async def visible_order(reading: Reading, order_id: str, caller: Caller) -> StoredDocument:
     """The order, if there is one and this caller may see it. Raises a `Problem`, the same for both."""
     order = await reading.find(VIEW, order_id)
-    if order is None or not _may_see(caller, order):
+    if order is None or not _may_see(caller, _owner(order)):
         raise reading.not_found("order")
     return order
 
 
-def _may_see(caller: Caller, order: StoredDocument) -> bool:
-    return caller.has("staff") or order["orderer"]["member_id"] == caller.subject
+async def _page(
+    reading: Reading, only: OrderFilter, last: tuple[str, ...] | None, limit: int, cursors: Cursors
+) -> dict[str, Any]:
+    found = await list_orders(reading.collection(VIEW), only, last, limit + 1)
+    return page(
+        [list_item(order, "order_id") for order in found],
+        limit,
+        lambda item: cursors.mint(item["placed_at"], item["order_id"]),
+    )
+
+
+def _rendered(order: StoredDocument) -> Rendered:
+    return rendered(order, "order_id", owner=_owner(order))
+
+
+def _owner(order: StoredDocument) -> str:
+    member_id: str = order["orderer"]["member_id"]
+    return member_id
+
+
+def _may_see(caller: Caller, owner: str | None) -> bool:
+    return caller.has("staff") or owner == caller.subject
 
 
 def _filter(

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import pymongo
 from fastapi import APIRouter, Query, Request
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.answers import Answer, ListItem
@@ -15,6 +14,7 @@ from query.pages import after, beyond, page
 from query.reading import PUBLIC, RequestReads
 from query.rendering import is_parked, list_item, renamed
 from runtime.cursors import Cursors
+from runtime.mongo import ReadCollection
 from runtime.openapi import example
 
 router = APIRouter(prefix="/posts", tags=["posts"])
@@ -109,7 +109,7 @@ async def posts(
 
 
 async def list_posts(
-    collection: AsyncIOMotorCollection[StoredDocument],
+    collection: ReadCollection,
     product_id: str | None,
     member_id: str | None,
     last: tuple[str, ...] | None,

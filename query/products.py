@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import pymongo
 from fastapi import APIRouter, Query
-from motor.motor_asyncio import AsyncIOMotorCollection
 from pydantic import StringConstraints
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from query.pages import after, page
 from query.reading import PUBLIC, RequestReads
 from query.rendering import is_parked, list_item, renamed
 from runtime.cursors import Cursors
+from runtime.mongo import ReadCollection
 
 router = APIRouter(prefix="/products", tags=["products"])
 
@@ -24,7 +24,7 @@ Category = Annotated[str, StringConstraints(min_length=1, max_length=100, patter
 
 
 async def list_products(
-    catalog: AsyncIOMotorCollection[StoredDocument], category: str | None, last: tuple[str, ...] | None, limit: int
+    catalog: ReadCollection, category: str | None, last: tuple[str, ...] | None, limit: int
 ) -> list[StoredDocument]:
     """Products by id."""
     query: dict[str, Any] = {}

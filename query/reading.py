@@ -6,7 +6,7 @@ it after the read would promise effects that the document may lack.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,16 +14,16 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from motor.motor_asyncio import AsyncIOMotorCollection
 from starlette.responses import Response
 
 from query.follower import Follower
 from query.freshness import Checkpoint, LogState, lag_seconds
 from query.loader import Loader, StoredDocument
+from query.remembered import Remembered, Rendered
 from query.rendering import json_bytes
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
-from runtime.mongo import Database
+from runtime.mongo import ReadCollection, ReadDatabase
 from runtime.parameters import only_known_parameters
 from runtime.preferences import wait_seconds
 from runtime.problems import Problem
@@ -42,9 +42,10 @@ PUBLIC = {"Cache-Control": "no-cache"}
 class ReadModels:
     """What every request of a process reads from."""
 
-    database: Database
+    database: ReadDatabase
     follower: Follower
     loader: Loader
+    remembered: Remembered
 
 
 class Reading:
@@ -77,7 +78,7 @@ class Reading:
         return self._checkpoints[view].time_zone or self.log.time_zone
 
     async def find(self, view: str, document_id: str) -> StoredDocument | None:
-        """A document by its id; it is shared, so do not change it.
+        """A document by its id, read now; it is shared, so do not change it.
 
         Raises a `Problem` where the caller's token asks for one whose very first event waits as a dead letter.
         """
@@ -87,13 +88,30 @@ class Reading:
             raise self._parked()
         return found
 
+    async def rendered(
+        self, view: str, document_id: str, render: Callable[[StoredDocument], Rendered]
+    ) -> Rendered | None:
+        """The same as it is answered, or as it was answered before if nothing is known to have written it since.
+
+        Not for who was woken by the write itself: the follower may hear of it later.
+        """
+        instance, remembered = self._checkpoints[view].instance, self._models.remembered
+        rendered = remembered.get(instance, document_id)
+        if rendered is None:
+            with remembered.reading(instance, document_id) as read:
+                found = await self.find(view, document_id)
+                if found is not None:
+                    rendered = render(found)
+                    read.keep(rendered)
+        return rendered
+
     async def is_held_back(self, view: str, document_id: str) -> bool:
         """Whether events of a document wait as dead letters, also where there is no document yet to be marked."""
         instance = self._checkpoints[view].instance
         waiting = {"instance": instance, "documents": document_id, "state": {"$in": ["failed", "waiting"]}}
         return await self._models.database["dead_letters"].find_one(waiting, {"_id": 1}) is not None
 
-    def collection(self, view: str) -> AsyncIOMotorCollection[StoredDocument]:
+    def collection(self, view: str) -> ReadCollection:
         """The collection of the instance that is served."""
         return self._models.database[self._checkpoints[view].instance]
 
@@ -107,7 +125,11 @@ class Reading:
 
     def answer(self, content: Any, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> Response:
         """200 with the freshness of what was read."""
-        return Response(json_bytes(content), 200, self.all_headers(headers, parked=parked), "application/json")
+        return self.answer_rendered(json_bytes(content), headers, parked=parked)
+
+    def answer_rendered(self, body: bytes, headers: Mapping[str, str] = PRIVATE, *, parked: bool = False) -> Response:
+        """The same, of JSON as it is sent."""
+        return Response(body, 200, self.all_headers(headers, parked=parked), "application/json")
 
     def not_modified(self, headers: Mapping[str, str], *, parked: bool = False) -> Response:
         """304, as fresh as the 200 would have been."""

@@ -7,6 +7,7 @@ import msgspec
 from bson.int64 import Int64
 
 from query.loader import StoredDocument
+from query.remembered import Rendered
 
 
 def _plain(value: object) -> int:
@@ -28,6 +29,16 @@ def renamed(document: StoredDocument, id_name: str) -> dict[str, Any]:
 def is_parked(document: Mapping[str, Any]) -> bool:
     """Whether events of this document wait behind a dead letter."""
     return "_parked" in document and bool(document["_parked"])
+
+
+def rendered(document: StoredDocument, id_name: str, *, owner: str | None = None) -> Rendered:
+    """The document as it is answered."""
+    return Rendered(
+        body=json_bytes(renamed(document, id_name)),
+        version=document.get("version"),
+        owner=owner,
+        is_parked=is_parked(document),
+    )
 
 
 def list_item(document: StoredDocument, id_name: str) -> dict[str, Any]:

@@ -12,21 +12,19 @@ from datetime import date
 from typing import Any, Literal
 
 import pymongo
-from motor.motor_asyncio import (
-    AsyncIOMotorClientSession,
-    AsyncIOMotorCollection,
-    AsyncIOMotorCommandCursor,
-    AsyncIOMotorCursor,
-)
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.asynchronous.cursor import AsyncCursor
 
 from query.days import Span, cover
 from query.loader import StoredDocument
+from runtime.mongo import ReadCollection
 from views.sales_statistics import SalesCounters, document_id
 
 Granularity = Literal["hour", "day", "week", "month"]
 Group = Literal["none", "product", "category"]
 Row = dict[str, Any]
-Statistics = AsyncIOMotorCollection[StoredDocument]
+Statistics = ReadCollection
 Pipeline = list[dict[str, Any]]
 
 COUNTERS = tuple(name for name in SalesCounters.__struct_fields__ if name != "id")
@@ -103,10 +101,10 @@ def best_sellers(collection: str, first: date, last: date, sort: str, limit: int
 
 
 async def rows(
-    statistics: Statistics, query: SalesQuery, session: AsyncIOMotorClientSession | None = None
+    statistics: Statistics, query: SalesQuery, session: AsyncClientSession | None = None
 ) -> AsyncIterator[list[Row]]:
     """Rows by period, then key, some thousands at a time: the event loop is for others too."""
-    cursor: AsyncIOMotorCursor[StoredDocument] | AsyncIOMotorCommandCursor[StoredDocument]
+    cursor: AsyncCursor[StoredDocument] | AsyncCommandCursor[StoredDocument]
     start = None
     if query.granularity in ("hour", "day"):
         stored = id_range(query.group, _span(query.granularity, query))
@@ -114,16 +112,15 @@ async def rows(
         start = len(document_id(query.granularity, query.group, "", ""))
     else:
         summed = summed_rows(statistics.name, query)
-        cursor = statistics.aggregate(summed, batchSize=ROWS_AT_ONCE, session=session)
+        cursor = await statistics.aggregate(summed, batchSize=ROWS_AT_ONCE, session=session)
     while batch := await cursor.to_list(ROWS_AT_ONCE):
         yield [_row(document, query.group, start) for document in batch]
 
 
-async def total(statistics: Statistics, query: SalesQuery, session: AsyncIOMotorClientSession | None = None) -> Row:
+async def total(statistics: Statistics, query: SalesQuery, session: AsyncClientSession | None = None) -> Row:
     """The counters of the whole range."""
-    found = await statistics.aggregate(summed_total(statistics.name, query.first, query.last), session=session).to_list(
-        1
-    )
+    cursor = await statistics.aggregate(summed_total(statistics.name, query.first, query.last), session=session)
+    found = await cursor.to_list(1)
     return with_net_sales(found[0] if found else {})
 
 
@@ -135,9 +132,9 @@ def with_net_sales(counters: Mapping[str, Any]) -> Row:
 
 
 @asynccontextmanager
-async def one_moment(statistics: Statistics) -> AsyncIterator[AsyncIOMotorClientSession]:
+async def one_moment(statistics: Statistics) -> AsyncIterator[AsyncClientSession]:
     """A session all of whose reads see the same moment."""
-    async with await statistics.database.client.start_session(snapshot=True) as session:
+    async with statistics.database.client.start_session(snapshot=True) as session:
         yield session
 
 

@@ -54,7 +54,7 @@ class SalesAsked:
         async def computed() -> SalesState:
             return SalesState.of(checkpoint, await sales_answer(reading, query, most_rows=MOST_ROWS))
 
-        found: SalesState = await live.shared((query, checkpoint), computed)
+        found: SalesState = await live.shared.once((query, checkpoint), computed)
         return found
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pymongo
 from fastapi import APIRouter, Query
-from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo.asynchronous.client_session import AsyncClientSession
 from starlette.responses import Response
 
 from query import sales
@@ -57,12 +57,11 @@ async def sales_per_period(
     reading = await reads.of(VIEW)
     query = sales_query(reading, first_day, last_day, granularity, group_by)
 
-    async def computed() -> msgspec.Raw:
-        return msgspec.Raw(json_bytes(await sales_answer(reading, query)))
+    async def computed() -> bytes:
+        return json_bytes(await sales_answer(reading, query))
 
-    # Everybody who asks for the same while it is being read gets it: as of their own checkpoint, see `shared`.
     key = ("sales", query, reading.checkpoint(VIEW), reading.time_zone_of(VIEW), reading.log.currency)
-    return reading.answer(await live.shared(key, computed))
+    return reading.answer_rendered(await live.shared.answer(key, computed))
 
 
 @router.get("/products", response_model=BestSellers, summary="Best sellers", **documented(401, 403))
@@ -79,7 +78,8 @@ async def best_sellers(
     first, last = _range(reading, first_day, last_day)
     statistics = reading.collection(VIEW)
     with pymongo.timeout(_PATIENCE_SECONDS):
-        found = await statistics.aggregate(sales.best_sellers(statistics.name, first, last, sort, limit)).to_list(limit)
+        cursor = await statistics.aggregate(sales.best_sellers(statistics.name, first, last, sort, limit))
+        found = await cursor.to_list(limit)
         names = await _names(reading, [product["_id"] for product in found])
     items = [_item(product, names.get(product["_id"])) for product in found]
     return reading.answer(
@@ -132,7 +132,7 @@ async def _rows_and_totals(statistics: Statistics, query: SalesQuery, most_rows:
 
 
 @asynccontextmanager
-async def _session(statistics: Statistics, query: SalesQuery) -> AsyncIterator[AsyncIOMotorClientSession | None]:
+async def _session(statistics: Statistics, query: SalesQuery) -> AsyncIterator[AsyncClientSession | None]:
     # Rows that are their own total cannot contradict it: they need no snapshot, and save its round trip.
     if query.group == "none":
         yield None

@@ -62,6 +62,7 @@ class Shop:
         *,
         instance: str | None = None,
         session: AsyncIOMotorClientSession | None = None,
+        **more: Any,
     ) -> None:
         """Move a view's checkpoint."""
         checkpoint = {
@@ -73,6 +74,7 @@ class Shop:
             "updated_at": datetime.now(UTC),
             "parked_sequences": 0,
             "state": "active",
+            **more,
         }
         await self.database.checkpoints.update_one(
             {"_id": instance or INSTANCES[view]}, {"$set": checkpoint}, upsert=True, session=session
@@ -96,6 +98,26 @@ class Shop:
         stored = [{**msgspec.to_builtins(document), **extra} for document in documents]
         if stored:
             await self.database[INSTANCES[view]].insert_many(stored)
+
+    async def write(
+        self, view: str, position: int, *documents: Any, instance: str | None = None, tells: bool = True, **extra: Any
+    ) -> None:
+        """The same as the projector does: in one transaction with the checkpoint, which comes first and names them.
+
+        Every transaction before 10 times the position has been seen then.
+        """
+        collection = instance or INSTANCES[view]
+        stored = [{**msgspec.to_builtins(document), **extra} for document in documents]
+        snapshot = f"{position * 10}:{position * 10}:"
+        touched = {"touched": [position, *(one["_id"] for one in stored)]} if tells else {}
+
+        async def write(session: AsyncIOMotorClientSession) -> None:
+            await self.advance(view, position, snapshot, instance=collection, session=session, **touched)
+            for one in stored:
+                await self.database[collection].replace_one({"_id": one["_id"]}, one, upsert=True, session=session)
+
+        async with await self.database.client.start_session() as session:
+            await session.with_transaction(write)
 
     async def sell(self, *sales: Sale) -> None:
         """Count sales into documents of every granularity and group, by plain addition."""

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from query.freshness import Checkpoint
-from runtime.mongo import Database, mongo_database
+from runtime.mongo import ReadDatabase
 from runtime.settings import Settings
 from tests.integration.query.posts import a_post
 from tests.integration.query.shop import INSTANCES, Api, Shop, a_member, a_product, an_order, token
@@ -235,15 +235,13 @@ def commands(query_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Comma
     """Of the query API that is started afterwards."""
     commands = Commands()
 
-    def counted(settings: Settings, name: str) -> Database:
-        database = mongo_database(settings, name)
-        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+    def counted(settings: Settings, _: str) -> ReadDatabase:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
             settings.mongo_url, event_listeners=[commands], tz_aware=True
         )
-        database.client.close()
-        return client[database.name]
+        return client[settings.mongo_database]
 
-    monkeypatch.setattr("query.app.mongo_database", counted)
+    monkeypatch.setattr("query.app.read_database", counted)
     return commands
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from query.loader import Loader
-from runtime.mongo import Database
+from runtime.mongo import ReadDatabase
 
 
 class SlowThings:
@@ -24,7 +24,7 @@ class SlowThings:
 
 async def test_a_lookup_sees_what_was_written_before_it_was_asked_for() -> None:
     things = SlowThings()
-    loader = Loader(cast(Database, {"things": things}))
+    loader = Loader(cast(ReadDatabase, {"things": things}))
     early = asyncio.create_task(loader.find("things", "a"))
     await things.reading.wait()
     things.version = 2
