@@ -1,7 +1,7 @@
-"""(e) Growth: catch-up, lag and queries with ten thousand, a hundred thousand, a million orders in the log and the views.
+"""(e) Growth: catch-up, lag and queries with ten thousand, a hundred thousand, a million orders in log and views.
 
-All of them are of the same sixty days, so a sum over days has as many rows at every size: what grows then grows with the
-orders. Each row's ratio is to the smallest size of the run, the other way round for times: below 1 is worse.
+All of them are of the same sixty days, so a sum over days has as many rows at every size: what grows then grows with
+the orders. Each row's ratio is to the smallest size of the run, the other way round for times: below 1 is worse.
 """
 
 import asyncio
@@ -46,9 +46,7 @@ async def _at(bench: Bench, orders: int) -> list[Row]:
         with running_projector((url, bench.mongo), _DATABASE) as projector:
             seconds, megabytes = await asyncio.to_thread(_catch_up, bench.mongo, projector.pid, head)
             # On the loop that the processes run on: the load is not to be what is slow.
-            told = await asyncio.to_thread(
-                uvloop.run, lag.steady(bench, url, _DATABASE, _LAG_RATE, _LAG_SECONDS)
-            )
+            told = await asyncio.to_thread(uvloop.run, lag.steady(bench, url, _DATABASE, _LAG_RATE, _LAG_SECONDS))
             ids = await asyncio.to_thread(ids_when_caught_up, bench.mongo, head, _DATABASE)
         rows = [
             {"what": "catch-up", "figure": round(head / seconds), "unit": "events/s", "projector_mb": megabytes},
@@ -86,9 +84,7 @@ def _queries(bench: Bench, ids: list[str]) -> list[Row]:
         for name, paths in questions.items():
             requests = [get(path, authorization()) for path in paths]
             one = load(server.port, server.pid, requests, _CONNECTIONS, _LOAD_SECONDS)
-            rows.append(
-                {"what": name, "figure": round(one.a_second), "unit": "requests/s", "p99_ms": one.p99_ms}
-            )
+            rows.append({"what": name, "figure": round(one.a_second), "unit": "requests/s", "p99_ms": one.p99_ms})
     return rows
 
 

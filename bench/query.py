@@ -37,7 +37,7 @@ from views import all_views
 
 _DATABASE = "bench_query"
 _SECRET = "x" * 32
-_SALES = "/statistics/sales?from=2026-01-01&to=2026-03-01"
+SALES = "/statistics/sales?from=2026-01-01&to=2026-03-01"
 _MOST_IDS = 20_000
 _COMPARED = 25
 
@@ -48,6 +48,7 @@ remembered.KEPT_SECONDS = shared.KEPT_SECONDS = -1.0
 from readside.cli import main
 main()
 """
+_OURS = ("-m", "readside", "query-api", "--port", "{port}")
 HELLO, BARE = "FastAPI hello", "bare ASGI hello"
 WITHOUT = {"selectin": "ORM, selectin", "joined": "ORM, joined", "statement": "one SQL statement"}
 
@@ -65,7 +66,7 @@ async def measure(bench: Bench) -> list[Row]:
     head = await fill_log(url, bench.orders)
     try:
         with running_projector((url, bench.mongo), _DATABASE):
-            ids = _ids_when_caught_up(bench.mongo, head)
+            ids = ids_when_caught_up(bench.mongo, head, _DATABASE)
             await normalized.fill(url, bench.mongo, _DATABASE, ORDER_DETAIL)
             with _servers((url, bench.mongo)) as servers:
                 idle = {name: _megabytes(one.pid) for name, one in servers.items()}
@@ -78,9 +79,10 @@ async def measure(bench: Bench) -> list[Row]:
         await bench.drop(_DATABASE)
 
 
-def _ids_when_caught_up(mongo: str, head: int) -> list[str]:
+def ids_when_caught_up(mongo: str, head: int, database_name: str) -> list[str]:
+    """Of many of the orders, by chance."""
     with MongoClient[dict[str, Any]](mongo) as client:
-        database = client[_DATABASE]
+        database = client[database_name]
         at_head = {"position": {"$gte": head}}
         while database["checkpoints"].count_documents(at_head) < len(all_views()):
             time.sleep(0.1)
@@ -89,24 +91,34 @@ def _ids_when_caught_up(mongo: str, head: int) -> list[str]:
 
 
 @contextmanager
-def _servers(urls: tuple[str, str]) -> Iterator[dict[str, Served]]:
-    environment = {
+def query_api(bench: Bench, database: str) -> Iterator[Served]:
+    """The query API alone, over the views of a database."""
+    with serving(READSIDE, _OURS, _environment(bench.urls, database), "/readyz") as server:
+        yield server
+
+
+def _environment(urls: tuple[str, str], database: str) -> dict[str, str]:
+    return {
         "READSIDE_POSTGRES_URL": urls[0],
         "READSIDE_MONGO_URL": urls[1],
-        "READSIDE_MONGO_DATABASE": _DATABASE,
+        "READSIDE_MONGO_DATABASE": database,
         "READSIDE_JWT_SECRET": _SECRET,
         "READSIDE_LOG_FORMAT": "json",
     }
-    ours = ("-m", "readside", "query-api", "--port", "{port}")
+
+
+@contextmanager
+def _servers(urls: tuple[str, str]) -> Iterator[dict[str, Served]]:
+    environment = _environment(urls, _DATABASE)
     with ExitStack() as running:
 
         def start(name: str, argv: tuple[str, ...], ready: str, **more: str) -> Served:
             return running.enter_context(serving(name, argv, environment | more, ready))
 
         yield {
-            READSIDE: start(READSIDE, ours, "/readyz"),
-            QUIET: start(QUIET, ours, "/readyz", READSIDE_ACCESS_LOG="false"),
-            FRESH: start(FRESH, ("-c", _KEEP_NOTHING, *ours[2:]), "/readyz"),
+            READSIDE: start(READSIDE, _OURS, "/readyz"),
+            QUIET: start(QUIET, _OURS, "/readyz", READSIDE_ACCESS_LOG="false"),
+            FRESH: start(FRESH, ("-c", _KEEP_NOTHING, *_OURS[2:]), "/readyz"),
             HELLO: start(HELLO, ("-m", "bench.serving", "fastapi", "{port}"), "/"),
             BARE: start(BARE, ("-m", "bench.serving", "bare", "{port}"), "/"),
             **{
@@ -125,7 +137,7 @@ def _questions(ids: list[str]) -> list[_Question]:
         _Question("hello", ["/"], (HELLO, BARE)),
         _Question("order detail", [f"/orders/{order_id}" for order_id in ids], (*ours, QUIET, *without)),
         _Question("order list", ["/orders?limit=20"], (*ours, *plainly)),
-        _Question("sales, 60 days", [_SALES], (*ours, *plainly)),
+        _Question("sales, 60 days", [SALES], (*ours, *plainly)),
         _Question("sales, all ranges differ", _ranges(), ours),
     ]
 
@@ -141,11 +153,11 @@ def _ranges() -> list[str]:
 def _measured(
     bench: Bench, servers: Mapping[str, Served], questions: list[_Question]
 ) -> dict[tuple[str, str, int], list[Load]]:
-    authorization = _authorization()
+    token = authorization()
     found: dict[tuple[str, str, int], list[Load]] = {}
     for _ in range(bench.rounds):
         for question in questions:
-            requests = [get(path, authorization) for path in question.paths]
+            requests = [get(path, token) for path in question.paths]
             for connections in bench.options.connections:
                 for name in question.servers:
                     server = servers[name]
@@ -183,21 +195,22 @@ def _rows(
 def _compare(servers: Mapping[str, Served], ids: list[str]) -> None:
     """Nothing is compared with what answers something else."""
     some = random.Random(1).sample(ids, min(_COMPARED, len(ids)))  # noqa: S311  (repeatable, no secret)
-    for path in [*(f"/orders/{order_id}" for order_id in some), "/orders?limit=20", _SALES]:
+    for path in [*(f"/orders/{order_id}" for order_id in some), "/orders?limit=20", SALES]:
         expected = _comparable(servers[READSIDE], path)
         for name in WITHOUT.values():
             assert _comparable(servers[name], path) == expected, f"{name} answers {path} with something else"
 
 
 def _comparable(server: Served, path: str) -> dict[str, Any]:
-    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=_authorization())
+    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=authorization())
     with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310  (our own server)
         told: dict[str, Any] = json.load(answer)
     beside = ("next_cursor", "granularity", "time_zone", "as_of", *(["currency"] if "rows" in told else []))
     return {name: value for name, value in told.items() if name not in beside}
 
 
-def _authorization() -> dict[str, str]:
+def authorization() -> dict[str, str]:
+    """Of staff, as a header."""
     settings = Settings(_env_file=None, jwt_secret=_SECRET, jwt_lifetime_seconds=30 * 86_400)  # type: ignore[call-arg,arg-type]
     return {"Authorization": f"Bearer {Tokens(settings).issue('bench', ['staff'])}"}
 

@@ -74,8 +74,8 @@ async def fill_log(url: str, count: int, seed: int = 1) -> int:
 _COPY = """
 INSERT INTO event_log (position, event_id, event_type, schema_version, aggregate_type, aggregate_id, aggregate_version,
                        occurred_at, recorded_at, payload)
-SELECT position + $1 * $2, gen_random_uuid(), event_type, schema_version, aggregate_type, aggregate_id || '-' || $2::bigint,
-       aggregate_version, occurred_at, recorded_at, payload
+SELECT position + $1::bigint * $2::bigint, gen_random_uuid(), event_type, schema_version, aggregate_type,
+       aggregate_id || '-' || $2::bigint, aggregate_version, occurred_at, recorded_at, payload
   FROM event_log WHERE position <= $1
 """
 
