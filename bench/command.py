@@ -45,7 +45,7 @@ async def measure(bench: Bench) -> list[Row]:
     try:
         with _servers(url) as servers:
             idle = {name: _megabytes(one.pid) for name, one in servers.items()}
-            requests = _requests()
+            requests = placing_requests(_SECRET)
             for number in range(bench.rounds):
                 for connections in bench.options.command_connections:
                     # In turns, and who is first is another one each time.
@@ -82,8 +82,9 @@ def _environment(url: str) -> dict[str, str]:
     return {"READSIDE_POSTGRES_URL": url, "READSIDE_JWT_SECRET": _SECRET, "READSIDE_LOG_FORMAT": "json"}
 
 
-def _requests() -> list[bytes]:
-    settings = Settings(_env_file=None, jwt_secret=_SECRET, jwt_lifetime_seconds=30 * 86_400)  # type: ignore[call-arg,arg-type]
+def placing_requests(secret: str) -> list[bytes]:
+    """Orders of three products each, of the one member, under a token that this secret signs."""
+    settings = Settings(_env_file=None, jwt_secret=secret, jwt_lifetime_seconds=30 * 86_400)  # type: ignore[call-arg,arg-type]
     token = Tokens(settings).issue(placing.MEMBER_ID, ["customer"])
     rng = random.Random(1)  # noqa: S311  (repeatable load, no secret)
     shipping = {
