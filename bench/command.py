@@ -2,8 +2,9 @@
 
 By HTTP, the API as it is, and the same API without an outbox: its process appends no event, so that nothing is left of
 the outbox but the columns of a token. With HTTP taken out, the use case as the API runs it, and the ways by hand of
-`bench.placing`. All in turns, in every round all of them, each on tables that were emptied before it. Nobody sequences
-or projects meanwhile: what a projector takes of the same two cores is another question (`bench lag`).
+`bench.placing`; ``http_to_this`` is the API beside each of them. All in turns, in every round all of them, each on
+tables that were emptied before it. Nobody sequences or projects meanwhile: what a projector takes of the same two cores
+is another question (`bench lag`). At last, whose code the API's time goes to (`bench.shares`).
 """
 
 import json
@@ -11,9 +12,11 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -55,18 +58,15 @@ async def measure(bench: Bench) -> list[Row]:
                         placed = _placed(kind, url, connections, bench.options.command_seconds)
                         without_http.setdefault((kind, connections), []).append(placed)
             after = {name: _megabytes(one.pid) for name, one in servers.items()}
+        shares = _shares(url, requests, bench.options.command_seconds)
     finally:
         await bench.drop(_DATABASE)
-    return _rows_of_http(found, idle, after) + _rows_without_http(without_http)
+    return _rows_of_http(found, idle, after) + _rows_without_http(without_http, found) + shares
 
 
 @contextmanager
 def _servers(url: str) -> Iterator[dict[str, Served]]:
-    environment = {
-        "READSIDE_POSTGRES_URL": url,
-        "READSIDE_JWT_SECRET": _SECRET,
-        "READSIDE_LOG_FORMAT": "json",
-    }
+    environment = _environment(url)
     with ExitStack() as running:
 
         def start(name: str, *argv: str) -> Served:
@@ -76,6 +76,10 @@ def _servers(url: str) -> Iterator[dict[str, Served]]:
             API: start(API, "-m", "readside", "command-api", "--port", "{port}"),
             WITHOUT_OUTBOX: start(WITHOUT_OUTBOX, "-m", "bench.serving", "without-outbox", "{port}"),
         }
+
+
+def _environment(url: str) -> dict[str, str]:
+    return {"READSIDE_POSTGRES_URL": url, "READSIDE_JWT_SECRET": _SECRET, "READSIDE_LOG_FORMAT": "json"}
 
 
 def placing_requests(secret: str) -> list[bytes]:
@@ -116,8 +120,8 @@ def _rows_of_http(found: dict[tuple[str, int], list[Load]], idle: dict[str, int]
             "way": name,
             "connections": connections,
             "orders_a_second": round(median[name, connections]),
-            "p50_ms": statistics.median(one.p50_ms for one in loads),
-            "p99_ms": statistics.median(one.p99_ms for one in loads),
+            "p50_ms": round(statistics.median(one.p50_ms for one in loads), 2),
+            "p99_ms": round(statistics.median(one.p99_ms for one in loads), 2),
             "server_busy": statistics.median(one.server_busy for one in loads),
             "ms_of_processor": round(statistics.median(1000 * one.server_busy / one.a_second for one in loads), 3),
             "idle_mb": idle[name],
@@ -127,8 +131,11 @@ def _rows_of_http(found: dict[tuple[str, int], list[Load]], idle: dict[str, int]
     ]
 
 
-def _rows_without_http(found: dict[tuple[str, int], list[float]]) -> list[Row]:
+def _rows_without_http(
+    found: dict[tuple[str, int], list[float]], by_http: dict[tuple[str, int], list[Load]]
+) -> list[Row]:
     median = {key: statistics.median(rates) for key, rates in found.items()}
+    http = {key: statistics.median(one.a_second for one in loads) for key, loads in by_http.items()}
     return [
         {
             "ratio": round(median["readside", connections] / median[kind, connections], 2),
@@ -136,9 +143,23 @@ def _rows_without_http(found: dict[tuple[str, int], list[float]]) -> list[Row]:
             "way": f"{kind}, no HTTP",
             "connections": connections,
             "orders_a_second": round(median[kind, connections]),
+            "http_to_this": round(http[API, connections] / median[kind, connections], 2),
         }
         for kind, connections in sorted(median, key=lambda key: (key[1], list(placing.WAYS).index(key[0])))
     ]
+
+
+def _shares(url: str, requests: list[bytes], seconds: float) -> list[Row]:
+    """Whose code the API's processor time goes to, under 16 connections; looking costs a little of it itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shares.json"
+        argv = ("-m", "bench.serving", "counted", "{port}")
+        with serving("counted", argv, _environment(url) | {"BENCH_SHARES": str(file)}, "/readyz") as server:
+            load(server.port, server.pid, requests, 16, 2 * seconds)
+        looks: dict[str, int] = json.loads(file.read_text())
+    total = sum(looks.values())
+    most_first = sorted(looks.items(), key=lambda item: -item[1])
+    return [{"way": f"of a request: {owner}", "share": round(count / total, 2)} for owner, count in most_first]
 
 
 def _megabytes(pid: int) -> int:
@@ -154,7 +175,7 @@ part = Part(
     "command",
     "(c) command API, orders placed a second",
     measure,
-    plots=[Plot("connections", ("orders_a_second",), "way")],
+    plots=[Plot("connections", ("orders_a_second",), "way", only=lambda row: "connections" in row)],
     orders=(),
     options=_options,
 )

@@ -1,10 +1,11 @@
-"""Placing an order with HTTP taken out: by Readside's use case, and by hand in four ways that write the same.
+"""Placing an order with HTTP taken out: by Readside's use case, and by hand in five ways that write the same.
 
 "The same" is: the prices of three products and the member's name are read, an order, its three lines and its outbox row
 are inserted, the stock of the three products is taken, in one transaction on one connection of a pool, which is handed
 back as pools do. By hand nothing else is done: no aggregate, no rule, no handler; one event is encoded.
 
 - ``core``: SQLAlchemy Core on asyncpg, a statement for each of these, built once.
+- ``core, unread``: the same that reads nothing: products and name are known from the start. Less than any shop can do.
 - ``orm``: its ORM, mapped classes and a session for each order.
 - ``asyncpg``: the driver alone, prepared statements, the same statements.
 - ``one statement``: the driver alone; all of it in one statement, without a transaction around it.
@@ -135,6 +136,26 @@ async def by_core(url: str, connections: int) -> AsyncIterator[Place]:
             found = {row.product_id: row for row in await connection.execute(_PRICES, {"ids": product_ids})}
             name = await connection.scalar(_NAME, {"member": MEMBER_ID})
             order, lines, event = _rows(product_ids, found, name)
+            await connection.execute(insert_order, order)
+            await connection.execute(insert_lines, lines)
+            await connection.execute(_TAKE, {"ids": product_ids})
+            await connection.scalar(_OUTBOX, event)
+
+    yield place
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def by_core_unread(url: str, connections: int) -> AsyncIterator[Place]:
+    """SQLAlchemy Core, the writes alone."""
+    engine = make_engine(url, "bench", pool_size=connections)
+    insert_order, insert_lines = insert(orders), insert(order_lines)
+    async with engine.connect() as connection:
+        found = {row.product_id: row for row in await connection.execute(select(products))}
+
+    async def place(product_ids: list[str]) -> None:
+        order, lines, event = _rows(product_ids, found, "Ann")
+        async with engine.begin() as connection:
             await connection.execute(insert_order, order)
             await connection.execute(insert_lines, lines)
             await connection.execute(_TAKE, {"ids": product_ids})
@@ -346,6 +367,7 @@ def _rows(
 WAYS = {
     "readside": by_readside,
     "core": by_core,
+    "core, unread": by_core_unread,
     "orm": by_orm,
     "asyncpg": by_asyncpg,
     "one statement": by_one_statement,

@@ -10,10 +10,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+
+from bench.shares import counted
 
 _START_SECONDS = 60.0
 
@@ -73,21 +76,27 @@ def _application(kind: str) -> Any:
     assert settings.postgres_url is not None
     if kind == "without-outbox":
         return _without_outbox(settings)
+    if kind == "counted":
+        return _command_api(settings)
     return without_views.create_app(kind, settings.postgres_url, settings)
 
 
 def _without_outbox(settings: Any) -> Any:
     """The command API, whose commands tell nobody anything."""
     from command import unit_of_work
-    from command.app import create_app
-    from runtime.logs import configure_logs
-
-    configure_logs(settings, "command-api")
 
     async def append_nothing(*_: object, **__: object) -> int:
         return 1
 
     unit_of_work.append = append_nothing  # type: ignore[attr-defined]  # imported there, to be used there
+    return _command_api(settings)
+
+
+def _command_api(settings: Any) -> Any:
+    from command.app import create_app
+    from runtime.logs import configure_logs
+
+    configure_logs(settings, "command-api")
     return create_app(settings)
 
 
@@ -100,7 +109,10 @@ def _main(kind: str, port: int) -> None:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
     bound.listen(2048)
-    uvloop.run(serve(_application(kind), bound))
+    # ``BENCH_SHARES``: the file into which it is to be written whose code the time went to.
+    shares = os.environ.get("BENCH_SHARES")
+    with counted(Path(shares)) if shares else nullcontext():
+        uvloop.run(serve(_application(kind), bound))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Table, Text, any_, bindparam, select, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Table, Text, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from command.aggregate import Aggregate
@@ -31,20 +31,19 @@ product_stock = Table(
     Column("available", BigInteger, CheckConstraint("available >= 0", name="not_negative"), nullable=False),
 )
 
-# Built once: to build a statement, and its key in the cache of compiled ones, takes longer than to run it. And one
-# array instead of a parameter for each id, which would be rendered anew for every order.
-_THOSE = select(products).where(products.c.product_id == any_(bindparam("ids", type_=ARRAY(Text))))
+# What every order runs goes past SQLAlchemy's compiler: to look up what it compiled takes longer than to run it.
+_THOSE = (
+    "SELECT product_id, version, name, category, unit_price, currency FROM products WHERE product_id = ANY($1::text[])"
+)
 
 # Rows are locked in one order by every transaction, so that two orders for the same products cannot deadlock. The
 # deltas come out of the scan that locks: in a CTE of their own, which has no statistics, they would be joined pair by
 # pair, and the hundreds of products of an import's batch would take five times as long.
-_CHANGE_STOCK = text(
-    """
+_CHANGE_STOCK = """
     WITH locked AS MATERIALIZED (
         SELECT product_id, delta
           FROM product_stock
-          JOIN unnest(CAST(:ids AS text[]), CAST(:deltas AS bigint[])) AS wanted (product_id, delta)
-               USING (product_id)
+          JOIN unnest($1::text[], $2::bigint[]) AS wanted (product_id, delta) USING (product_id)
          ORDER BY product_id
            FOR UPDATE OF product_stock
     )
@@ -53,7 +52,6 @@ _CHANGE_STOCK = text(
      WHERE product_stock.product_id = locked.product_id AND available + delta >= 0
     RETURNING product_stock.product_id
     """
-)
 _OPEN_STOCK = text(
     "INSERT INTO product_stock (product_id, available)"
     " SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:stocks AS bigint[]))"
@@ -75,7 +73,7 @@ class Products(AggregateRepository[Product]):
 
     async def those(self, product_ids: Sequence[str]) -> dict[str, Product]:
         """Those of these products that exist, by id."""
-        rows = await self.connection.execute(_THOSE, {"ids": list(product_ids)})
+        rows = await self.connection.exec_driver_sql(_THOSE, (list(product_ids),))
         return {
             row.product_id: self.loaded(
                 Product(
@@ -142,7 +140,7 @@ class Stock:
             )
         if self._deltas:
             ids = list(self._deltas)
-            rows = await self.connection.execute(_CHANGE_STOCK, {"ids": ids, "deltas": list(self._deltas.values())})
+            rows = await self.connection.exec_driver_sql(_CHANGE_STOCK, (ids, list(self._deltas.values())))
             refused = set(ids).difference(rows.scalars())
             if refused:
                 raise InsufficientStock(products=", ".join(sorted(refused)))

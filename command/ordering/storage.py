@@ -59,14 +59,23 @@ order_lines = Table(
 )
 
 # One round trip and one plan however many lines: row by row, the lines of an import cost as much as all else together.
-_INSERT_LINES = text(
-    """
-    INSERT INTO order_lines (order_id, line_number, product_id, name, category, unit_price, quantity, amount, discount)
-    SELECT * FROM unnest(CAST(:order_id AS text[]), CAST(:line_number AS integer[]), CAST(:product_id AS text[]),
-                         CAST(:name AS text[]), CAST(:category AS text[]), CAST(:unit_price AS bigint[]),
-                         CAST(:quantity AS bigint[]), CAST(:amount AS bigint[]), CAST(:discount AS bigint[]))
-    """
+_LINE_ARRAYS = {column.name: f"{column.type}[]" for column in order_lines.columns}
+
+
+def _insert_lines(first: int) -> str:
+    arrays = ", ".join(f"${number}::{of}" for number, of in enumerate(_LINE_ARRAYS.values(), first))
+    return f"INSERT INTO order_lines ({', '.join(_LINE_ARRAYS)}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+
+_ORDER_COLUMNS = tuple(column.name for column in orders.columns)
+# Most commands place one order: one round trip for it and its lines. The outbox row stays a statement of its own, after
+# them, see `command.unit_of_work`: parts of one statement have no order.
+_INSERT_ONE = (
+    f"WITH placed AS (INSERT INTO orders ({', '.join(_ORDER_COLUMNS)})"  # noqa: S608  (names of columns)
+    f" VALUES ({', '.join(f'${number}' for number in range(1, len(_ORDER_COLUMNS) + 1))}))"
+    f" {_insert_lines(len(_ORDER_COLUMNS) + 1)}"
 )
+_INSERT_LINES = _insert_lines(1)
 
 
 class Orders(AggregateRepository[Order]):
@@ -102,10 +111,15 @@ class Orders(AggregateRepository[Order]):
         )
         return {row.order_id: OrderStatus(row.status) for row in rows}
 
-    async def insert(self, aggregates: Sequence[Order]) -> None:
-        """Orders and their lines: two statements, however many there are."""
-        await super().insert(aggregates)
-        await self.connection.execute(_INSERT_LINES, _line_columns(aggregates))
+    async def write_new(self, aggregates: Sequence[Order]) -> None:
+        """Orders and their lines: one statement for a single order, two for however many."""
+        lines = _line_columns(aggregates)
+        if len(aggregates) == 1:
+            row = self.row(aggregates[0])
+            await self.connection.exec_driver_sql(_INSERT_ONE, (*(row[name] for name in _ORDER_COLUMNS), *lines))
+        else:
+            await super().write_new(aggregates)
+            await self.connection.exec_driver_sql(_INSERT_LINES, lines)
 
     def row(self, aggregate: Order) -> dict[str, Any]:
         """The order as a row; its lines never change and are written once."""
@@ -139,19 +153,20 @@ class Orders(AggregateRepository[Order]):
         }
 
 
-def _line_columns(placed: Sequence[Order]) -> dict[str, list[Any]]:
+def _line_columns(placed: Sequence[Order]) -> tuple[list[Any], ...]:
+    # In the order of the table's columns.
     lines = [line for order in placed for line in order.lines]
-    return {
-        "order_id": [order.id for order in placed for _ in order.lines],
-        "line_number": [number for order in placed for number in range(1, len(order.lines) + 1)],
-        "product_id": [line.product_id for line in lines],
-        "name": [line.name for line in lines],
-        "category": [line.category for line in lines],
-        "unit_price": [line.unit_price for line in lines],
-        "quantity": [line.quantity for line in lines],
-        "amount": [line.amount for line in lines],
-        "discount": [line.discount for line in lines],
-    }
+    return (
+        [order.id for order in placed for _ in order.lines],
+        [number for order in placed for number in range(1, len(order.lines) + 1)],
+        [line.product_id for line in lines],
+        [line.name for line in lines],
+        [line.category for line in lines],
+        [line.unit_price for line in lines],
+        [line.quantity for line in lines],
+        [line.amount for line in lines],
+        [line.discount for line in lines],
+    )
 
 
 def _order(row: Any, lines: Any) -> Order:
