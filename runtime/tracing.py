@@ -1,4 +1,4 @@
-"""Traces, off until an endpoint is set; and while off, nothing of OpenTelemetry is imported and no span is thought of.
+"""Traces, off until an endpoint is set; and while off, nothing that makes spans is imported, and no span thought of.
 
 One trace goes from a request through its transaction, the outbox, the log, each projection's write and each reaction to
 what these cause: an event carries the ``traceparent`` of the transaction that recorded it. Whether a trace is kept is
