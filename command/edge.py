@@ -31,6 +31,7 @@ from command.outages import DATABASE_ERRORS, is_lost_race, is_not_now
 from command.preconditions import expected_of
 from command.unit_of_work import Transactions, UnitOfWork
 from eventstore import ArchiveUnavailable
+from runtime import tracing
 from runtime.access import requires
 from runtime.consistency import ConsistencyTokens
 from runtime.headers import request_id_of, traceparent_of
@@ -161,7 +162,7 @@ class Commands:
             aggregate = await use_case(uow)
             written = await uow.write(
                 correlation_id=request_id_of(self._request.scope),
-                traceparent=traceparent_of(self._request.headers.get("traceparent")),
+                traceparent=tracing.traceparent(traceparent_of(self._request.headers.get("traceparent"))),
             )
             headers = {
                 "ETag": f'"{aggregate.version}"',
@@ -174,6 +175,9 @@ class Commands:
                 stored = StoredAnswer(status, headers, bytes(response.body))
                 await self._write_side.keys.store(uow.connection, keyed, stored)
             await uow.connection.commit()
+            # For its line in the log: which aggregate it was about.
+            told = {"aggregate_id": aggregate.id, "aggregate_version": aggregate.version}
+            self._request.scope["state"]["told"] = told
             return response
 
     async def _keyed(self) -> KeyedRequest | None:

@@ -14,6 +14,7 @@ import msgspec
 
 from events.envelope import Envelope
 from events.reaction import NotNow
+from runtime import tracing
 from runtime.group_commit import GroupCommit
 from runtime.line_file import Line, LineFile
 from runtime.outside_http import TIMEOUT_SECONDS, OutsideError, outside_client, post_json
@@ -39,7 +40,7 @@ class HttpSink:
             self._url,
             msgspec.json.encode(told),
             idempotency_key=envelope.event_id,
-            traceparent=envelope.traceparent,
+            traceparent=tracing.traceparent(envelope.traceparent),
             timeout_seconds=self._timeout_seconds,
         )
         if not answer.is_success:

@@ -14,6 +14,7 @@ from command.outages import DATABASE_ERRORS, is_lost_race, is_not_now
 from command.unit_of_work import Transactions, UnitOfWork
 from events.envelope import Envelope
 from events.reaction import NotNow
+from runtime import tracing
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ class Steps:
                 await uow.commit_what_there_is()
             else:
                 await uow.commit_what_there_is(
-                    correlation_id=cause.correlation_id, causation_id=cause.event_id, traceparent=cause.traceparent
+                    correlation_id=cause.correlation_id,
+                    causation_id=cause.event_id,
+                    traceparent=tracing.traceparent(cause.traceparent),
                 )
             return result

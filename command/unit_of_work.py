@@ -19,6 +19,7 @@ from command.errors import StaleVersion
 from command.preconditions import Expected
 from events.envelope import DomainEvent
 from eventstore import Doorbell, PendingEvent, append
+from runtime import tracing
 
 DEEPEST_CAUSATION = 8
 
@@ -176,7 +177,8 @@ class Transactions:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
         """A unit of work; what was not committed at the end of the block is rolled back."""
-        async with self.engine.connect() as connection:
-            yield UnitOfWork(connection, self.handlers)
+        with tracing.span("transaction", "client", db__system__name="postgresql"):
+            async with self.engine.connect() as connection:
+                yield UnitOfWork(connection, self.handlers)
             # Also after a rollback: a ring too many wakes the projector for nothing, one too few costs a second.
             self.doorbell.ring()

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 import msgspec
@@ -18,12 +19,15 @@ from events.envelope import DomainEvent, Envelope, UnknownEvent, decode
 from eventstore import EventLog, Filter
 from eventstore.log import StoredEvent
 from projector import metrics
+from runtime import tracing
+from runtime.clock import now
 
 log = structlog.get_logger()
 
 CUT_OFF_SECONDS = 8.0
 """Longer than a paused sequencer can hold up this one, which is no outage."""
 _CHUNKS_KEPT = 4
+_NEWS = timedelta(minutes=1)
 _HEADS_KEPT, _HEAD_EVERY_SECONDS = 4_096, 0.1
 
 Aggregate = tuple[str, str]
@@ -168,7 +172,10 @@ class PostgresFeed:
         start = number * self._chunk_size + len(chunk)
         missing = self._chunk_size - len(chunk)
         if missing and start < self.head:
-            chunk.extend(self._decoded(stored) for stored in await self._log.get(start, missing))
+            read = await self._log.get(start, missing)
+            if tracing.is_on() and self._notes_unknown:
+                tracing.sequenced(read, not_before=now() - _NEWS)
+            chunk.extend(self._decoded(stored) for stored in read)
         return chunk
 
     def _decoded(self, stored: StoredEvent) -> Envelope:

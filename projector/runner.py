@@ -6,10 +6,11 @@ since is dropped, and the loop begins again from the checkpoint in MongoDB.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from events.envelope import Envelope
 from projector import metrics
 from projector.failures import FailurePolicy, Retry, StandBy, is_refusal
 from projector.feed import Feed
@@ -19,6 +20,7 @@ from projector.store import Checkpoint, ViewStore
 from projector.supervised import settled
 from projector.tenure import Tenure
 from projector.unparking import Unparking
+from runtime import tracing
 from runtime.clock import now
 from runtime.errors import ReadsideError
 from views.kit import Calendar
@@ -191,16 +193,29 @@ class Runner:
                 batch = (await self._feed.read(position))[: self._folder.narrowing.most]
                 if not batch:
                     continue
+                began_at = time.time_ns()
                 folded = await self._folder.fold(batch, self._store)
+                traced = self._traced(batch, folded) if tracing.is_on() else ()
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(self._write(folded, head), name=f"write {self.instance}")
+                writing = asyncio.create_task(
+                    self._write(folded, head, traced, began_at), name=f"write {self.instance}"
+                )
                 position = folded.position
         finally:
             if writing is not None:
                 await settled(writing)
 
-    async def _write(self, folded: Folded, head: int) -> None:
+    def _traced(self, batch: Sequence[Envelope], folded: Folded) -> Sequence[Envelope]:
+        """Those events of a batch that this view takes, and somebody follows."""
+        types = {event_type.__name__ for event_type in self._store.view.event_types}
+        return [
+            one
+            for one in batch
+            if one.position <= folded.position and tracing.is_kept(one.traceparent) and one.event_type in types
+        ]
+
+    async def _write(self, folded: Folded, head: int, traced: Sequence[Envelope], began_at: int) -> None:
         try:
             self._checkpoint = await self._store.write(folded, self._checkpoint, len(self._folder.parked))
         except Exception as error:
@@ -216,6 +231,8 @@ class Runner:
             self.current.set()
         else:
             self.current.clear()
+        if traced:
+            tracing.projected(self.label, traced, folded.events, began_at)
         metrics.APPLIED.labels(self.label).inc(folded.events)
         metrics.BATCH.labels(self.label).observe(folded.events)
         metrics.VISIBLE.observe(self.label, folded.recorded, now())
@@ -227,5 +244,6 @@ class Runner:
                 count=len(folded.dead_letters),
                 position=first.envelope.position,
                 aggregate_id=first.envelope.aggregate_id,
+                trace_id=tracing.trace_id_of(first.envelope.traceparent),
                 error=first.error,
             )

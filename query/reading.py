@@ -21,6 +21,7 @@ from query.freshness import Checkpoint, LogState, lag_seconds
 from query.loader import Loader, StoredDocument
 from query.remembered import Remembered, Rendered
 from query.rendering import json_bytes
+from runtime import tracing
 from runtime.clock import now
 from runtime.consistency import ConsistencyTokens
 from runtime.mongo import ReadCollection, ReadDatabase
@@ -202,7 +203,9 @@ class Reads:
             return follower.available and all(one is not None and one.sees(transaction_id) for one in checkpoints)
 
         seconds = DEFAULT_WAIT_SECONDS if self._wait is None else self._wait
-        if await follower.reaches(seen, seconds):
+        with tracing.span("wait for the view", readside__projection=",".join(views)):
+            reached = await follower.reaches(seen, seconds)
+        if reached:
             return
         if not follower.available:
             raise unavailable()

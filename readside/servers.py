@@ -67,8 +67,10 @@ def _serve(
     from runtime.http import serve
     from runtime.logs import configure_logs
     from runtime.mongo import refuse_standalone
+    from runtime.tracing import configure_traces, stop
 
     settings = resolved_settings(postgres=postgres, mongo=mongo)
+    configure_traces(settings, process)
     configure_logs(settings, process=process)
     chosen = host or settings.host
     held = hold(chosen, port, "--port") if listening_socket is None else socket.socket(fileno=listening_socket)
@@ -86,3 +88,5 @@ def _serve(
         uvloop.run(run())
     except KeyboardInterrupt:
         return
+    finally:
+        stop()

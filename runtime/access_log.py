@@ -9,7 +9,8 @@ import logging
 import structlog
 from starlette.types import Scope
 
-from runtime.headers import request_id_of
+from runtime import tracing
+from runtime.headers import request_id_of, traceparent_of
 
 log = structlog.get_logger()
 
@@ -26,14 +27,26 @@ def is_logged(scope: Scope) -> bool:
 
 def log_request(scope: Scope, route: object, status: int, seconds: float) -> None:
     """The line of a request whose answer has ended; ``route`` is what it came to, if anything."""
+    state = scope["state"]
     log.info(
         "request",
+        **state.get("told", {}),
+        **_trace_of(scope),
         method=scope["method"] if scope["method"] in _METHODS else "other",
         route=getattr(route, "path", "unknown"),
         status=status,
         ms=round(seconds * 1000, 1),
         request_id=request_id_of(scope),
     )
+
+
+def _trace_of(scope: Scope) -> dict[str, str]:
+    """The caller's trace, where no span of our own says it."""
+    if not tracing.is_on():
+        for name, value in scope["headers"]:
+            if name == b"traceparent" and (parent := traceparent_of(value.decode("latin-1"))):
+                return {"trace_id": parent[3:35]}
+    return {}
 
 
 # A method is a caller's own words too, where it is none of these.

@@ -18,12 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime import tracing
 from runtime.cross_origin import allow_origins
 from runtime.errors import ReadsideError
 from runtime.layer import Layer
 from runtime.openapi import complete_openapi, example, problems
 from runtime.problems import Problem, install_problem_handlers
 from runtime.serving import server_of
+from runtime.traced_requests import TracedRequests
 
 BODY_LIMIT = 1024 * 1024
 _SAY_THAT_THERE_IS_A_BODY = frozenset((b"content-length", b"transfer-encoding"))
@@ -75,6 +77,8 @@ def make_app(
     if cors_origins:
         allow_origins(app, cors_origins)
     app.add_middleware(Layer)
+    if tracing.is_on():
+        app.add_middleware(TracedRequests)
 
     @app.get("/livez", tags=["health"], summary="The process runs")
     async def livez() -> Health:

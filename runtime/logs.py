@@ -15,6 +15,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from runtime import tracing
 from runtime.settings import Settings
 
 
@@ -25,6 +26,7 @@ def configure_logs(settings: Settings, process: str) -> None:
         chosen = "console" if sys.stderr.isatty() else "json"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([_in_its_trace] if tracing.is_on() else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -66,6 +68,14 @@ def _route_the_standard_librarys(settings: Settings, shared: list[Processor], re
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call of an outside service, with its URL
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+
+def _in_its_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    current = tracing.traceparent()
+    if current is not None:
+        event.setdefault("trace_id", current[3:35])
+        event.setdefault("span_id", current[36:52])
+    return event
 
 
 def _json_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import asyncio
 
 import httpx
 
+from runtime import tracing
 from runtime.errors import ReadsideError
 
 TIMEOUT_SECONDS = 10.0
@@ -40,12 +41,15 @@ async def post_json(
 ) -> httpx.Response:
     """The answer, whatever its status. Raises `OutsideError` where there is none within the time."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
-    if traceparent is not None:
-        headers["traceparent"] = traceparent
     try:
-        # httpx's own timeouts begin anew with every byte: an answer that drips would never end.
-        async with asyncio.timeout(timeout_seconds):
-            return await client.post(url, content=body, headers=headers)
+        with tracing.span("POST", "client", http__request__method="POST"):
+            if (told := tracing.traceparent(traceparent)) is not None:
+                headers["traceparent"] = told
+            # httpx's own timeouts begin anew with every byte: an answer that drips would never end.
+            async with asyncio.timeout(timeout_seconds):
+                answer = await client.post(url, content=body, headers=headers)
+            tracing.describe(http__response__status_code=answer.status_code)
+            return answer
     except TimeoutError:
         raise OutsideError(f"no answer within {timeout_seconds:g} seconds") from None
     except httpx.TimeoutException as error:

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from runtime.broker_settings import BrokerSettings
 from runtime.checked_urls import checked_url
 from runtime.errors import SettingsError
+from runtime.trace_settings import TraceSettings
 
 _CODES = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
@@ -32,7 +33,7 @@ ISO_4217 = frozenset(_CODES.split())
 SHORTEST_SECRET = 32  # bytes: RFC 7518 asks HS256 for a key at least as long as its hash
 
 
-class Settings(BrokerSettings):
+class Settings(BrokerSettings, TraceSettings):
     """Everything a process can be told. Field ``x`` is the environment variable ``READSIDE_X``."""
 
     model_config = SettingsConfigDict(

@@ -24,6 +24,7 @@ from command.payments.gateway import (
     Refund,
     UnexpectedAnswer,
 )
+from runtime import tracing
 
 FAILURES_TO_OPEN = 5
 # Less than a reaction's attempts take: a breaker that others have opened does not use up all of an event's.
@@ -104,13 +105,15 @@ class HttpGateway(Gateway):
     async def _answered(
         self, path: str, body: dict[str, object], cause: Cause, expected: tuple[int, ...]
     ) -> httpx.Response:
-        headers = {"Idempotency-Key": cause.key}
-        if cause.traceparent is not None:
-            headers["traceparent"] = cause.traceparent
         try:
-            # The client's own limits are per read: an answer that comes byte by byte would have no end.
-            async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._client.post(path, json=body, headers=headers)
+            with tracing.span("POST", "client", http__request__method="POST", url__path=path):
+                headers = {"Idempotency-Key": cause.key}
+                if (traceparent := tracing.traceparent(cause.traceparent)) is not None:
+                    headers["traceparent"] = traceparent
+                # The client's own limits are per read: an answer that comes byte by byte would have no end.
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer = await self._client.post(path, json=body, headers=headers)
+                tracing.describe(http__response__status_code=answer.status_code)
         except _NEVER_SENT as error:
             raise GatewayNotReached(f"The card gateway cannot be reached ({type(error).__name__}).") from error
         except (httpx.HTTPError, TimeoutError) as error:

@@ -23,6 +23,7 @@ from events.ordering import RECORDED, OrderCanceled, PaymentDeclined, PaymentReq
 from events.payments import PaymentCaptured, PaymentFailed
 from events.points import PointsUsed
 from events.reaction import Ports, Reaction
+from runtime import tracing
 
 log = structlog.get_logger()
 
@@ -164,4 +165,4 @@ async def _refund(envelope: Envelope, due: Refund | None, ports: Ports) -> None:
 
 
 def _cause(envelope: Envelope) -> Cause:
-    return Cause(envelope.event_id, envelope.traceparent)
+    return Cause(envelope.event_id, tracing.traceparent(envelope.traceparent))

@@ -23,6 +23,7 @@ from projector.reacting import metrics
 from projector.reacting.subscription import Pending
 from projector.reacting.troubles import Troubles
 from projector.reacting.turns import Closed, Turns
+from runtime import tracing
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Attempts:
             if pending.unfit is not None:
                 raise pending.unfit
             handler = self._reaction.answers[event_type].handler
-            await self._now(pending, lambda: self._timed(handler(pending.envelope, self._ports)))
+            await self._now(pending, lambda: self._timed(pending, handler(pending.envelope, self._ports)))
         except Closed:
             raise
         except Exception as error:  # whatever a handler raises is this event's failure, and no other's
@@ -81,7 +82,9 @@ class Attempts:
                 "reaction failed",
                 reaction=name,
                 event_type=pending.envelope.event_type,
+                aggregate_id=pending.envelope.aggregate_id,
                 position=pending.position,
+                trace_id=tracing.trace_id_of(pending.envelope.traceparent),
                 error=f"{type(error).__name__}: {error}"[:300],
             )
             return error
@@ -132,12 +135,13 @@ class Attempts:
                 self._troubles.over(pending.position)
         raise AssertionError
 
-    async def _timed(self, handling: Awaitable[None]) -> None:
-        began = time.perf_counter()
+    async def _timed(self, pending: Pending, handling: Awaitable[None]) -> None:
+        began, name = time.perf_counter(), self._reaction.name
         try:
-            await handling
+            with tracing.span_of_event(f"react {name}", pending.envelope, readside__reaction=name):
+                await handling
         finally:
-            metrics.DURATION.labels(self._reaction.name).observe(time.perf_counter() - began)
+            metrics.DURATION.labels(name).observe(time.perf_counter() - began)
 
 
 def backoff(first_seconds: float, failures: int, longest_seconds: float) -> float:

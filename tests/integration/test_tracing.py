@@ -1,0 +1,253 @@
+"""One trace from a request to what it brings about, over real databases; and its way to a collector."""
+
+import asyncio
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from command.background import background
+from projector.daemon import Daemon
+from runtime import tracing
+from runtime.exporting import provider_of
+from runtime.settings import Settings
+from tests.integration.commanding import Shop, shop  # noqa: F401  (a fixture)
+from tests.integration.projecting import until
+from tests.integration.serving import served
+from tests.integration.test_outside import Service
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = f"00-{TRACE}-00f067aa0ba902b7-01"
+NOT_KEPT = f"00-{TRACE}-00f067aa0ba902b7-00"
+
+
+@pytest.fixture
+def exporter() -> Iterator[InMemorySpanExporter]:
+    """Every span that ends while the test runs."""
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracing.use(provider)
+    yield memory
+    tracing.use(None)
+    provider.shutdown()
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[tuple[Service, str]]:
+    """An outside service, and where it is."""
+    service = Service()
+    async with served(service.app) as running:
+        yield service, running.url
+
+
+async def test_one_trace_goes_from_the_request_to_views_reactions_and_the_outside(
+    exporter: InMemorySpanExporter,
+    shop: Shop,
+    settings: Settings,
+    platform: tuple[Service, str],  # noqa: F811
+) -> None:
+    service, url = platform
+    daemon = Daemon(settings.model_copy(update={"data_platform_url": url}), background=background)
+    async with daemon.running():
+        await shop.product()
+        shop.client.headers["traceparent"] = CALLER
+        order_id = await shop.placed()
+        await shop.post(f"/orders/{order_id}/pay", {"method": "card", "card_token": "tok_visa"})
+
+        async def is_told() -> bool:
+            return bool(service.calls) and "project order_detail" in names(in_trace(exporter))
+
+        await until(is_told, "the data platform")
+        await until(lambda: _has(exporter, "OrderPaid"), "the view of the paid order")
+
+    spans = in_trace(exporter)
+    by_id = {one.context.span_id: one for one in spans if one.context}
+    placing = one_of(spans, "POST /orders")
+    assert placing.parent is not None
+    assert f"{placing.parent.span_id:016x}" == CALLER.split("-")[2]
+    assert attributes(placing)["http.response.status_code"] == 201
+
+    # Request, transaction, log and view, each below the one before it.
+    for view in ("order_detail", "sales_statistics", "product_catalog", "member_profile"):
+        projected = one_of(spans, f"project {view}", "OrderPlaced")
+        assert lineage(projected, by_id)[:3] == [f"project {view}", "transaction", "POST /orders"]
+    sequenced = one_of(spans, "sequence", "OrderPlaced")
+    assert lineage(sequenced, by_id)[:3] == ["sequence", "transaction", "POST /orders"]
+    assert attributes(sequenced)["readside.aggregate_id"] == order_id
+
+    # What a reaction did, and what came of that: the whole saga is one trace.
+    paid = one_of(spans, "project order_detail", "OrderPaid")
+    assert [name for name in lineage(paid, by_id) if name.startswith("react ")]
+    assert lineage(paid, by_id)[-1] == "POST /orders/{order_id}/pay"
+    [(_, headers, _)] = service.calls
+    told = one_of(spans, "POST", parent="react data_platform", by_id=by_id)
+    assert told.context is not None
+    assert headers["traceparent"] == f"00-{TRACE}-{told.context.span_id:016x}-01"
+
+
+async def test_a_batch_of_several_events_links_to_each_of_them(
+    exporter: InMemorySpanExporter,
+    shop: Shop,
+    settings: Settings,  # noqa: F811
+) -> None:
+    await shop.product()
+    shop.client.headers["traceparent"] = CALLER
+    for _ in range(3):
+        await shop.placed()
+    async with Daemon(settings).running():
+        await until(lambda: _count(exporter, "project order_detail", 3), "three events")
+    batch = one_of(exporter.get_finished_spans(), "write order_detail")
+    projected = [one for one in in_trace(exporter) if one.name == "project order_detail"]
+    assert {link.context.span_id for link in batch.links} == {one.parent.span_id for one in projected if one.parent}
+    assert batch.context is not None
+    assert {link.context.span_id for one in projected for link in one.links} == {batch.context.span_id}
+
+
+async def test_of_an_event_in_no_trace_that_is_kept_nothing_is_recorded(
+    exporter: InMemorySpanExporter,
+    shop: Shop,
+    settings: Settings,  # noqa: F811
+) -> None:
+    shop.client.headers["traceparent"] = NOT_KEPT
+    await shop.product()
+    daemon = Daemon(settings)
+    async with daemon.running():
+        await until(lambda: _all_at(daemon, 1), "the views")
+    assert [one.name for one in exporter.get_finished_spans()] == []
+
+
+async def test_spans_reach_a_collector_by_otlp_and_are_flushed_at_the_end(settings: Settings) -> None:
+    async with collector() as (url, received):
+        provider = provider_of(
+            settings.model_copy(update={"otlp_endpoint": url}), "tests", tracing.EXPORTED, timeout_seconds=5
+        )
+        tracing.use(provider)
+        try:
+            with tracing.span("something", readside__position=7):
+                pass
+            await asyncio.to_thread(tracing.stop)
+        finally:
+            tracing.use(None)
+    [resource] = [one for request in received for one in request.resource_spans]
+    assert {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"] == "readside-tests"
+    [span] = [one for scope in resource.scope_spans for one in scope.spans]
+    assert span.name == "something"
+    assert [(one.key, one.value.int_value) for one in span.attributes] == [("readside.position", 7)]
+
+
+async def test_a_collector_that_is_away_costs_spans_and_nothing_else(settings: Settings) -> None:
+    before = lost()
+    away = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:9"})
+    tracing.use(provider_of(away, "tests", tracing.EXPORTED, timeout_seconds=0.2))
+    try:
+        with tracing.span("something"):
+            pass
+        await asyncio.wait_for(asyncio.to_thread(tracing.stop), 10)
+    finally:
+        tracing.use(None)
+    assert lost() == before + 1
+
+
+@pytest.mark.parametrize("module", ["command.app", "query.app", "projector.app"])
+def test_while_traces_are_off_nothing_is_imported_to_make_them(module: str) -> None:
+    # Its API alone is imported by others for their own sake; it makes no span.
+    makers = "('opentelemetry.sdk', 'opentelemetry.exporter')"
+    code = f"import sys, {module}; print([name for name in sys.modules if name.startswith({makers})])"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ})
+    assert told.stdout.strip() == "[]"
+
+
+def in_trace(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
+    """The spans of the caller's trace."""
+    return [one for one in exporter.get_finished_spans() if one.context and f"{one.context.trace_id:032x}" == TRACE]
+
+
+def names(spans: Sequence[ReadableSpan]) -> set[str]:
+    return {one.name for one in spans}
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def one_of(
+    spans: Sequence[ReadableSpan],
+    name: str,
+    event_type: str | None = None,
+    *,
+    parent: str | None = None,
+    by_id: dict[int, ReadableSpan] | None = None,
+) -> ReadableSpan:
+    """The first of these."""
+    for one in spans:
+        if one.name != name or event_type not in (None, attributes(one).get("readside.event_type")):
+            continue
+        if parent is None or (by_id is not None and one.parent and by_id[one.parent.span_id].name == parent):
+            return one
+    raise AssertionError(f"no {name} {event_type or ''} among {sorted(names(spans))}")
+
+
+def lineage(span: ReadableSpan, by_id: dict[int, ReadableSpan]) -> list[str]:
+    """Its name, its parent's, and so on."""
+    found = [span.name]
+    while span.parent is not None and span.parent.span_id in by_id:
+        span = by_id[span.parent.span_id]
+        found.append(span.name)
+    return found
+
+
+async def _has(exporter: InMemorySpanExporter, event_type: str) -> bool:
+    return any(
+        one.name == "project order_detail" and attributes(one)["readside.event_type"] == event_type
+        for one in in_trace(exporter)
+    )
+
+
+async def _count(exporter: InMemorySpanExporter, name: str, count: int) -> bool:
+    return sum(one.name == name for one in in_trace(exporter)) == count
+
+
+async def _all_at(daemon: Daemon, position: int) -> bool:
+    return bool(daemon.runners) and all(runner.position >= position for runner in daemon.runners)
+
+
+def lost() -> float:
+    """Spans that no collector took, so far."""
+    return float(tracing.EXPORTED.labels("lost")._value.get())
+
+
+@asynccontextmanager
+async def collector() -> AsyncIterator[tuple[str, list[ExportTraceServiceRequest]]]:
+    """Takes what is sent to it by OTLP over HTTP."""
+    received: list[ExportTraceServiceRequest] = []
+
+    class Taking(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            received.append(ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (likewise)
+            """Not on the terminal."""
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Taking)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
