@@ -6,6 +6,7 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo.errors import PyMongoError
 
 from runtime.errors import SettingsError
+from runtime.mongo_pools import MONGO_POOLS
 from runtime.settings import Settings
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -31,6 +32,7 @@ def mongo_database(settings: Settings, name: str) -> Database:
         retryWrites=True,
         tz_aware=True,
     )
+    MONGO_POOLS.add(client)
     return client[settings.mongo_database]
 
 

@@ -43,13 +43,19 @@ def make_engine(
     """A pooled SQLAlchemy engine over asyncpg; ``timeout_seconds`` and ``settings`` as for `connect`."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
+    from runtime.pools import POSTGRES_POOLS, CountingPool
+
     async def create() -> Any:
         return await connect(url, name, timeout_seconds=timeout_seconds, **settings)
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=create,
+        poolclass=CountingPool,
+        pool_logging_name=name,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
     )
+    POSTGRES_POOLS.add(engine)
+    return engine
