@@ -1,6 +1,7 @@
 """Drives a lively shop: orders arrive at their own rate, whether or not the shop keeps up (an open loop)."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -13,6 +14,7 @@ from readside.demo_day import Story, day
 from readside.demo_poison import poison_and_heal
 from readside.demo_shop import Member, Refused, Shop, unreachable
 from readside.demo_tally import Shown, Tally
+from readside.errors import StartError
 
 MOST_AT_ONCE = 500
 FIRST_POISON_SECONDS, POISON_EVERY_SECONDS = 3.0, 60.0
@@ -35,12 +37,17 @@ class Drive:
 
 async def drive(asked: Drive, tally: Tally, shown: Shown) -> None:
     """Until the time is over, or canceled; then the orders under way are let go, and poison is healed."""
+    trading = asyncio.current_task()
+    assert trading is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, trading.cancel)  # as Ctrl-C does
     async with httpx.AsyncClient(timeout=15, limits=httpx.Limits(max_connections=100)) as client:
         shop = Shop(client, command=asked.command, query=asked.query, projector=asked.projector, token=asked.token)
         try:
             products, members = await shop.open()
         except httpx.TransportError as error:
             raise unreachable(str(error.request.url)) from None
+        except Refused as refused:
+            raise StartError(f"the day cannot begin: {refused}") from None
         day_of = _Day(shop, products, members, tally)
         others = [asyncio.create_task(_refreshing(shown))]
         if asked.door is not None:

@@ -96,8 +96,8 @@ async def poison_and_heal(
         await asyncio.sleep(heal_after_seconds)
     finally:
         await heal(shop, post_id)
-    tally.counts["healed"] += 1
-    say(f"healed: the event of {post_id} was discarded with a reason, what waited behind it was taken")
+        tally.counts["healed"] = tally.counts["parked"]
+        say(f"healed: the event of {post_id} was discarded with a reason, what waited behind it was taken")
 
 
 async def _parked(shop: Shop, post_id: str) -> None:

@@ -42,7 +42,8 @@ class Serving(Collector):
 class LoopLag(Collector):
     """For how long the event loop was held up at worst, lately: nobody is answered meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        self._every_seconds = every_seconds
         self._late: deque[float] = deque(maxlen=_LOOKS_KEPT)
 
     def collect(self) -> Iterable[Metric]:
@@ -56,8 +57,8 @@ class LoopLag(Collector):
     async def watch(self) -> None:
         """Look until canceled."""
         while True:
-            expected = time.monotonic() + LOOK_EVERY_SECONDS
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            expected = time.monotonic() + self._every_seconds
+            await asyncio.sleep(self._every_seconds)
             self._late.append(max(0.0, time.monotonic() - expected))
 
 

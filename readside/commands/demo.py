@@ -46,7 +46,7 @@ def demo(
     with shown(tally) as where:
         try:
             asyncio.run(drive(asked, tally, where))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             where.say("ending")
     typer.echo(f"demo: {tally.line()}")
     if tally.latest_failure:
