@@ -12,13 +12,15 @@ from readside.cli import app
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+LOOKING = ["observability"]
 PORT_OF = {"command-api": "8001", "query-api": "8002", "projector": "8003", "payment-simulator": "8005"}
+BROKERS = {"kafka", "rabbitmq"}
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return {name: one for name, one in composed["services"].items() if "profiles" not in one}
+    return {name: one for name, one in composed["services"].items() if one.get("profiles") != LOOKING}
 
 
 def ours(services: dict[str, Any]) -> dict[str, Any]:
@@ -27,10 +29,9 @@ def ours(services: dict[str, Any]) -> dict[str, Any]:
 
 def test_what_only_looks_starts_only_when_asked_and_is_pinned() -> None:
     composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    looking = {name: one for name, one in composed.items() if "profiles" in one}
+    looking = {name: one for name, one in composed.items() if one.get("profiles") == LOOKING}
     assert set(looking) == {"prometheus", "grafana"}
     for service in looking.values():
-        assert service["profiles"] == ["observability"]
         assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         for volume in service["volumes"]:
@@ -39,7 +40,17 @@ def test_what_only_looks_starts_only_when_asked_and_is_pinned() -> None:
 
 
 def test_it_runs_every_process_and_both_stores(services: dict[str, Any]) -> None:
-    assert set(services) == {"postgres", "mongo", "migrate", *PORT_OF}
+    assert set(services) == {"postgres", "mongo", "migrate", *PORT_OF, *BROKERS}
+
+
+def test_brokers_start_only_for_those_who_ask(services: dict[str, Any]) -> None:
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
+        name: [name] for name in BROKERS
+    }
+    assert {services["projector"]["environment"][f"READSIDE_{name}"] for name in ("KAFKA_BROKERS", "RABBITMQ_URL")} == {
+        "${READSIDE_KAFKA_BROKERS:-}",
+        "${READSIDE_RABBITMQ_URL:-}",
+    }
 
 
 def test_every_command_is_a_command_of_the_command_line(services: dict[str, Any]) -> None:
@@ -83,6 +94,8 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         "query-api": {"mongo": healthy},
         # The projector does not wait for it: a gateway that is away is no reason not to start.
         "payment-simulator": {},
+        # Nor for brokers.
+        **{name: {} for name in BROKERS},
     }
 
 
