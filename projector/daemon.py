@@ -23,6 +23,7 @@ from projector.reacting import metrics as reaction_metrics
 from projector.reacting.engine import MakeBackground, Reacting
 from projector.registry import Registry
 from projector.runner import Runner
+from projector.schedule_metrics import SCHEDULE
 from projector.sequencing import Sequencing
 from projector.supervised import ended, supervised
 from runtime import postgres
@@ -102,6 +103,7 @@ class Daemon:
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
             metrics.STANDINGS.source = self._standings
+            metrics.SEQUENCER_AGE.set_function(lambda: self._sequencing.seconds_since_success)
             reaction_metrics.STANDINGS.source = self._reaction_standings
             publisher_metrics.STANDINGS.source = self._publisher_standings
             await stack.enter_async_context(listen(self._url, self._sequencing.wake))
@@ -121,6 +123,7 @@ class Daemon:
             scheduler.add_job(
                 self._audit_once, "interval", seconds=self._settings.audit_seconds, id="audit", misfire_grace_time=None
             )
+        SCHEDULE.watch(scheduler)
         return scheduler
 
     def _standings(self) -> list[metrics.Standing]:

@@ -16,6 +16,10 @@ from prometheus_client.registry import Collector
 
 SEQUENCED = Counter("readside_events_sequenced_total", "Events moved from the outbox to the log")
 HEAD = Gauge("readside_log_head_position", "Position of the last event in the log")
+SEQUENCER_AGE = Gauge(
+    "readside_sequencer_since_run_seconds",
+    "For how long the sequencer has not run to its end; it does so each second",
+)
 APPLIED = Counter("readside_projection_events_total", "Events that a projection has gone past", ["projection"])
 RETRIES = Counter("readside_projection_retries_total", "Batches given up and begun again", ["projection", "reason"])
 UNKNOWN = Counter("readside_events_unknown_total", "Events of a type that this version does not know", ["event_type"])

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from readside import servers
-from readside.commands import dead_letters, events, importing, projections, reactions
+from readside.commands import dead_letters, demo, events, importing, projections, reactions
 
 app = typer.Typer(
     name="readside",
@@ -57,6 +57,7 @@ def up(
     uvloop.run(run(settings, Ports(command_port, query_port, projector_port, payment_simulator_port), demo=demo))
 
 
+app.command("demo")(demo.demo)
 app.command("command-api")(servers.command_api)
 app.command("query-api")(servers.query_api)
 app.command("projector")(servers.projector)

@@ -49,6 +49,8 @@ class Run(msgspec.Struct, frozen=True):
     projector_port: int
     children: dict[str, Running] = {}
     payment_gateway_url: str | None = None
+    demo: bool = False
+    """Whether it was started as a shop to look at (`up --demo`)."""
 
 
 def write(data_dir: Path, run: Run) -> None:

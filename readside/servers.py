@@ -80,7 +80,7 @@ def _serve(
     async def run() -> None:
         if mongo:
             await refuse_standalone(settings)
-        await serve(app, held)
+        await serve(app, held, data_dir=settings.data_dir)
 
     # uvicorn finishes what is running and then passes the signal on: having done as told is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -89,6 +89,7 @@ class Up:
 
     async def run(self, *, demo: bool) -> None:
         """Start everything, stay until a signal, end everything."""
+        self._run = msgspec.structs.replace(self._run, demo=demo)
         stop = self._stop_on_signals()
         starting = asyncio.create_task(self._start(demo=demo))
         stopping = asyncio.create_task(stop.wait())

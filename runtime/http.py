@@ -8,6 +8,7 @@ import gc
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ from runtime import tracing
 from runtime.cross_origin import allow_origins
 from runtime.errors import ReadsideError
 from runtime.layer import Layer
+from runtime.metrics import told_of
 from runtime.openapi import complete_openapi, example, problems
 from runtime.problems import Problem, install_problem_handlers
 from runtime.serving import server_of
@@ -157,11 +159,16 @@ def _too_large() -> Problem:
     return Problem(413, "body-too-large", f"A request body may hold at most {BODY_LIMIT} bytes.")
 
 
-async def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve on a bound socket until SIGINT or SIGTERM; requests that run are finished first."""
+async def serve(app: FastAPI, bound: socket.socket, *, data_dir: Path | None = None) -> None:
+    """Serve on a bound socket until SIGINT or SIGTERM; requests that run are finished first.
+
+    ``data_dir`` is where the process keeps files, if it does: ``/metrics`` tells how full that disk is.
+    """
     # What start-up made lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     # By default it looks after every 700 new containers, of which a few documents are as many, all of them in use.
     gc.set_threshold(10_000, 10, 10)
-    await server_of(app).serve(sockets=[bound])
+    server = server_of(app)
+    with told_of(server, data_dir):
+        await server.serve(sockets=[bound])

@@ -9,6 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from runtime.errors import SettingsError
+from runtime.mongo_pools import MONGO_POOLS
 from runtime.settings import Settings
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -28,12 +29,14 @@ def mongo_url(settings: Settings) -> str:
 def mongo_database(settings: Settings, name: str) -> Database:
     """The database of the views, through a client named in MongoDB's logs."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url(settings), **_options(name))
+    MONGO_POOLS.add(client)
     return client[settings.mongo_database]
 
 
 def read_database(settings: Settings, name: str) -> ReadDatabase:
     """The same for a process that only reads."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url(settings), **_options(name))
+    MONGO_POOLS.add(client)
     return client[settings.mongo_database]
 
 

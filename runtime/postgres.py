@@ -38,18 +38,33 @@ async def connect(url: str, name: str, *, timeout_seconds: float | None = None, 
 
 
 def make_engine(
-    url: str, name: str, *, pool_size: int = 10, timeout_seconds: float | None = None, **settings: str
+    url: str,
+    name: str,
+    *,
+    pool_size: int = 10,
+    pool_timeout_seconds: float = 10,
+    timeout_seconds: float | None = None,
+    **settings: str,
 ) -> "AsyncEngine":
-    """A pooled SQLAlchemy engine over asyncpg; ``timeout_seconds`` and ``settings`` as for `connect`."""
+    """A pooled SQLAlchemy engine over asyncpg, whose pool ``/metrics`` tells of.
+
+    ``timeout_seconds`` and ``settings`` as for `connect`; ``pool_timeout_seconds`` is how long to wait for a free one.
+    """
     from sqlalchemy.ext.asyncio import create_async_engine
+
+    from runtime.pools import POSTGRES_POOLS, CountingPool
 
     async def create() -> Any:
         return await connect(url, name, timeout_seconds=timeout_seconds, **settings)
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=create,
+        poolclass=CountingPool,
+        pool_logging_name=name,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=pool_timeout_seconds,
     )
+    POSTGRES_POOLS.add(engine)
+    return engine

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from runtime.errors import ReadsideError
 from runtime.head import has_head
 from runtime.headers import answer_headers
+from runtime.metrics import PROBLEMS
 
 log = structlog.get_logger()
 
@@ -61,7 +62,8 @@ class Problem(ReadsideError):
         self.members = members
 
     def response(self) -> Response:
-        """This problem as ``application/problem+json``."""
+        """This problem as ``application/problem+json``; it is counted as given."""
+        PROBLEMS.labels(self.status, self.slug).inc()
         body: dict[str, Any] = {
             "type": f"/problems/{self.slug}",
             "title": self.slug.replace("-", " ").capitalize(),

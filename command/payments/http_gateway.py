@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.messages.base import Event
 from purgatory.domain.model import OpenedState
 
 from command.payments.gateway import (
@@ -24,6 +25,7 @@ from command.payments.gateway import (
     Refund,
     UnexpectedAnswer,
 )
+from command.payments.metrics import CIRCUIT_OPEN
 from runtime import tracing
 
 FAILURES_TO_OPEN = 5
@@ -61,6 +63,9 @@ class HttpGateway(Gateway):
             # Neither tells that the gateway is down: this process ends, or one payment is not as it should be.
             exclude=[asyncio.CancelledError, UnexpectedAnswer],
         )
+        self._breakers.add_listener(_note_state)
+        for path in ("/charges", "/refunds", "/voids"):
+            CIRCUIT_OPEN.labels(path).set(0)
 
     async def charge(self, charge: Charge, cause: Cause) -> Charged | Declined:
         """200, 402, and 409 for what was voided."""
@@ -123,6 +128,12 @@ class HttpGateway(Gateway):
         if answer.status_code >= 500 or answer.status_code == 429:
             raise GatewayUnavailable(f"The card gateway cannot answer now ({answer.status_code}).")
         raise UnexpectedAnswer(f"The card gateway answers {answer.status_code} to {path}.")
+
+
+def _note_state(path: str, what: str, event: Event) -> None:
+    if what == "state_changed":
+        # Half open is not closed yet: one call is let through, and tells.
+        CIRCUIT_OPEN.labels(path).set(0 if getattr(event, "state", None) == "closed" else 1)
 
 
 def make_client(url: str, *, timeout_seconds: float) -> httpx.AsyncClient:

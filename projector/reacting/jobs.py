@@ -7,6 +7,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from events.reaction import Job, NotNow, Ports
+from projector.schedule_metrics import FAILED
 from projector.supervised import ended
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ class Jobs:
     def schedule(self, scheduler: AsyncIOScheduler) -> None:
         """Put them on the schedule."""
         for job in self._jobs:
+            FAILED.labels(_id(job))  # so that it begins at 0, and the first failure is an increase
             # Late is better than not at all, which is what the scheduler does with a job that is a second late.
             scheduler.add_job(
                 self._run, "interval", [job], seconds=job.every_seconds, id=_id(job), misfire_grace_time=None
@@ -50,6 +52,7 @@ class Jobs:
         except NotNow as away:
             log.debug("job not done now", job=job.name, reason=str(away))
         except Exception:
+            FAILED.labels(_id(job)).inc()
             log.exception("job failed", job=job.name)
 
 

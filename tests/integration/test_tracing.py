@@ -55,7 +55,7 @@ async def test_one_trace_goes_from_the_request_to_views_reactions_and_the_outsid
     exporter: InMemorySpanExporter,
     shop: Shop,
     settings: Settings,
-    platform: tuple[Service, str],  # noqa: F811
+    platform: tuple[Service, str],
 ) -> None:
     service, url = platform
     daemon = Daemon(settings.model_copy(update={"data_platform_url": url}), background=background)
@@ -99,7 +99,7 @@ async def test_one_trace_goes_from_the_request_to_views_reactions_and_the_outsid
 async def test_a_batch_of_several_events_links_to_each_of_them(
     exporter: InMemorySpanExporter,
     shop: Shop,
-    settings: Settings,  # noqa: F811
+    settings: Settings,
 ) -> None:
     await shop.product()
     shop.client.headers["traceparent"] = CALLER
@@ -117,7 +117,7 @@ async def test_a_batch_of_several_events_links_to_each_of_them(
 async def test_of_an_event_in_no_trace_that_is_kept_nothing_is_recorded(
     exporter: InMemorySpanExporter,
     shop: Shop,
-    settings: Settings,  # noqa: F811
+    settings: Settings,
 ) -> None:
     shop.client.headers["traceparent"] = NOT_KEPT
     await shop.product()

@@ -1,5 +1,6 @@
 """docker-compose.yml says what the code understands: checked without an engine."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from readside.cli import app
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+LOOKING = ["observability"]
 PORT_OF = {"command-api": "8001", "query-api": "8002", "projector": "8003", "payment-simulator": "8005"}
 BROKERS = {"kafka", "rabbitmq"}
 
@@ -18,11 +20,23 @@ BROKERS = {"kafka", "rabbitmq"}
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return dict(composed["services"])
+    return {name: one for name, one in composed["services"].items() if one.get("profiles") != LOOKING}
 
 
 def ours(services: dict[str, Any]) -> dict[str, Any]:
     return {name: service for name, service in services.items() if "build" in service}
+
+
+def test_what_only_looks_starts_only_when_asked_and_is_pinned() -> None:
+    composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    looking = {name: one for name, one in composed.items() if one.get("profiles") == LOOKING}
+    assert set(looking) == {"prometheus", "grafana"}
+    for service in looking.values():
+        assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            source = volume.partition(":")[0]
+            assert source == "prometheus" or (ROOT / source).is_dir()
 
 
 def test_it_runs_every_process_and_both_stores(services: dict[str, Any]) -> None:
