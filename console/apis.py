@@ -98,11 +98,11 @@ class Apis:
     async def _send(
         self, api: Api, method: str, path: str, headers: dict[str, str], parameters: Parameters, body: Any
     ) -> httpx.Response:
-        content = {} if body is None else {"content": msgspec.json.encode(body)}
+        content = None if body is None else msgspec.json.encode(body)
         more = {} if body is None else {"Content-Type": "application/json"}
         try:
             return await self._client.request(
-                method, self._urls[api] + path, headers=headers | more, params=dict(parameters), **content
+                method, self._urls[api] + path, headers=headers | more, params=dict(parameters), content=content
             )
         except httpx.HTTPError:
             raise Unreachable(api) from None

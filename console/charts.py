@@ -37,14 +37,17 @@ def sales(
     periods: Sequence[str], net: Sequence[float], canceled: Sequence[float], names: tuple[str, str]
 ) -> dict[str, Any]:
     """Bars per period, one above the other: what stayed and what went back."""
+    line = {"axisLabel": {"color": _GREY}, "axisTick": {"show": False}, "axisLine": {"lineStyle": {"color": _GREY}}}
     return _base(names) | {
-        "xAxis": {"type": "category", "data": list(periods), "axisLabel": {"color": _GREY}, "axisTick": {"show": False}},
+        "xAxis": {"type": "category", "data": list(periods), **line},
         "yAxis": _value_axis(),
-        "series": [
-            {"name": names[0], "type": "bar", "stack": "s", "data": list(net), "barMaxWidth": 28, "itemStyle": {"color": BLUE}},
-            {"name": names[1], "type": "bar", "stack": "s", "data": list(canceled), "barMaxWidth": 28, "itemStyle": {"color": RED, "borderRadius": [2, 2, 0, 0]}},
-        ],
-    }  # fmt: skip
+        "series": [_bars(names[0], net, BLUE), _bars(names[1], canceled, RED)],
+    }
+
+
+def _bars(name: str, values: Sequence[float], color: str) -> dict[str, Any]:
+    style = {"color": color}
+    return {"name": name, "type": "bar", "stack": "all", "data": list(values), "barMaxWidth": 28, "itemStyle": style}
 
 
 def minutes(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
@@ -53,8 +56,10 @@ def minutes(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, An
         "animation": False,
         "xAxis": {"type": "time", "axisLabel": {"color": _GREY, "hideOverlap": True}, "splitLine": {"show": False}},
         "yAxis": _value_axis(min=0),
-        "series": [
-            {"name": name, "type": "line", "showSymbol": False, "lineStyle": {"width": 1.6}, "data": [list(one) for one in points]}
-            for name, points in series.items()
-        ],
-    }  # fmt: skip
+        "series": [_line(name, points) for name, points in series.items()],
+    }
+
+
+def _line(name: str, points: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    data = [list(one) for one in points]
+    return {"name": name, "type": "line", "showSymbol": False, "lineStyle": {"width": 1.6}, "data": data}

@@ -62,7 +62,8 @@ class Desk:
             at, items = self._looked
             if monotonic() - at < _SAMPLE_SECONDS:
                 return items
-            items = (await self.apis.get(session, "query", "/projections"))["items"]
+            found: list[Item] = (await self.apis.get(session, "query", "/projections"))["items"]
+            items = found
             self._looked = (monotonic(), items)
             for item in items:
                 sample = (time(), item["position"], item["lag_seconds"])

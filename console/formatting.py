@@ -3,29 +3,10 @@
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-_NO_MINOR_UNIT = frozenset(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ]
-)
+_NO_MINOR_UNIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())  # noqa: SIM905
 _THOUSANDTHS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "KRW": "₩"}
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 UNKNOWN = "–"
 
 
@@ -58,14 +39,15 @@ def major(minor: int, currency: str) -> float:
 
 
 def moment(value: str | None, language: str, zone: ZoneInfo, *, seconds: bool = False) -> str:
-    """A time of an API in the business time zone."""
+    """A time of an API in the business time zone; the year is left out where it is this one."""
     if not value:
         return UNKNOWN
     at = datetime.fromisoformat(value).astimezone(zone)
     clock = f"{at:%H:%M:%S}" if seconds else f"{at:%H:%M}"
+    this_year = at.year == datetime.now(zone).year
     if language == "ko":
-        return f"{at.year}. {at.month}. {at.day}. {clock}"
-    return f"{at.day} {at:%b} {at.year}, {clock}"
+        return f"{'' if this_year else f'{at.year}. '}{at.month}. {at.day}. {clock}"
+    return f"{at.day} {_MONTHS[at.month - 1]}{'' if this_year else f' {at.year}'}, {clock}"
 
 
 def seconds_between(earlier: str, later: datetime) -> float:

@@ -37,7 +37,7 @@ def top(language: str, theme: str, here: str, session: Session | None, path: str
         tag("li", link(t(page), PATHS[page], aria_current="page" if page == here else None))
         for page in (scopes.pages(session) if session else [])
     ]
-    who = ()
+    who: tuple[Safe, ...] = ()
     if session is not None:
         who = (
             tag("span", session.name[:60], class_="who", title=" ".join(sorted(session.scopes))),

@@ -16,6 +16,8 @@ from console import frame, scopes
 from console.apis import Api, Parameters
 from console.desk import Desk
 from console.errors import NotSignedIn, Refused, Unreachable
+from console.formatting import moment
+from console.markup import Safe, tag
 from console.messages import say
 from console.preferences import language, theme
 from console.sessions import COOKIE, Session
@@ -34,7 +36,6 @@ class View:
     session: Session
     language: str
     client: Client
-    main: ui.element
     notice: ui.html
     _works: list[Callable[[], Awaitable[None]]]
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -47,6 +48,10 @@ class View:
     async def get(self, api: Api, path: str, parameters: Parameters | None = None) -> Any:
         """As `Apis.get`, as whoever signed in."""
         return await self.desk.apis.get(self.session, api, path, parameters)
+
+    def when(self, value: str | None) -> Safe:
+        """A time of an API as it is shown."""
+        return tag("time", moment(value, self.language, self.desk.zone, seconds=True), datetime=value, title=value)
 
     def region(self, **attributes: str) -> ui.html:
         """A part of the page whose HTML is replaced as things change."""
@@ -80,7 +85,7 @@ class View:
             return
 
         async def again() -> None:
-            while not await self.attempt(work):
+            while not await self.attempt(work):  # noqa: ASYNC110 - the outage passes by itself; nothing tells its end
                 await asyncio.sleep(_AGAIN_SECONDS)
 
         self._add(again)
@@ -136,7 +141,7 @@ class View:
             told = self.t("away", api=error.api)
         else:
             told = self.t("refused", detail=error.detail if isinstance(error, Refused) else str(error))
-        self.show(self.notice, frame.tag("p", told, class_="notice bad"))
+        self.show(self.notice, tag("p", told, class_="notice bad"))
 
     def start(self) -> None:
         """Begin when the browser is there, and end when it has left."""
@@ -160,7 +165,7 @@ class View:
             self._begin(work)
 
     def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.append(asyncio.ensure_future(work()))  # type: ignore[arg-type]
+        self._tasks.append(asyncio.ensure_future(work()))
 
 
 async def opened(desk: Desk, request: Request, page: str) -> View | Response:
@@ -172,14 +177,13 @@ async def opened(desk: Desk, request: Request, page: str) -> View | Response:
     if page not in scopes.pages(session):
         return RedirectResponse("/", 303)
     spoken, shade, client = language(request), theme(request), ui.context.client
-    ui.add_head_html(frame.head(shade) + frame.tag("script", frame.Safe(f'document.documentElement.lang="{spoken}"')))
+    ui.add_head_html(frame.head(shade) + tag("script", Safe(f'document.documentElement.lang="{spoken}"')))
     client.title = f"{say(spoken, page)} · Readside"
     ui.dark_mode({"dark": True, "light": False}.get(shade))
-    ui.html(frame.top(spoken, shade, page, session, path), sanitize=False).classes("frame")
-    main = ui.element("main").props('id="content" tabindex="-1"')
-    with main:
-        ui.html(frame.tag("h1", say(spoken, page), class_="sr"), sanitize=False)
-        flash = desk.flashes.pop(session.key, "")
-        ui.html(frame.tag("p", flash, class_="notice") if flash else "", sanitize=False).props("role=status")
-        notice = ui.html("", sanitize=False).props("role=status")
-    return View(desk, session, spoken, client, main, notice, [])
+    # Beside the page's own <main>, not in it.
+    ui.html(frame.top(spoken, shade, page, session, path), sanitize=False).move(client.layout, 0)
+    ui.html(tag("h1", say(spoken, page), id="content", tabindex="-1", class_="sr"), sanitize=False)
+    flash = desk.flashes.pop(session.key, "")
+    ui.html(tag("p", flash, class_="notice") if flash else "", sanitize=False).props("role=status")
+    notice = ui.html("", sanitize=False).props("role=status")
+    return View(desk, session, spoken, client, notice, [])

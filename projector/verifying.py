@@ -1,6 +1,7 @@
 """Verifying a view for whoever asks over HTTP: in a process of its own, so that projecting does not wait for it.
 
-One at a time in each projector. What it found is kept until the next; nothing is changed, healing is the command line's.
+One at a time in each projector. What it found is kept until the next. Nothing is changed: healing is the
+command line's.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from nicegui import ui
 from starlette.responses import Response
 
 from console.desk import Desk
-from console.formatting import moment, number
+from console.formatting import number
 from console.live import View, opened
 from console.markup import Safe, field, link, table, tag
 from console.pages.orders import short
@@ -31,8 +31,7 @@ def install(desk: Desk) -> None:
         if isinstance(view, Response):
             return view
         asked = {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id, "event_type": event_type}
-        with view.main:
-            await _build(view, asked, int(before) if before.isascii() and before.isdigit() else None)
+        await _build(view, asked, int(before) if before.isascii() and before.isdigit() else None)
         view.start()
         return None
 
@@ -98,6 +97,6 @@ def _row(view: View, event: dict[str, Any]) -> list[object]:
         event["type"],
         Safe(f"{tag('span', event['aggregatetype'], class_='dim')} {link(short(identity), path, asked, class_='id')}"),
         number(event["aggregateversion"]),
-        moment(event["time"], view.language, view.desk.zone, seconds=True),
-        tag("code", data if len(data) <= 160 else data[:160] + "…", class_="data"),
+        view.when(event["time"]),
+        tag("code", data[:300], class_="data", title=data[:4_000]),
     ]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from console.desk import Desk
 from console.errors import Refused
-from console.formatting import moment, number
+from console.formatting import number
 from console.live import View, opened
 from console.markup import Safe, badge, choice, field, link, table, tag
 from console.pages.order import asked_first
@@ -32,9 +32,8 @@ def install(desk: Desk) -> None:
         view = await opened(desk, request, "letters")
         if isinstance(view, Response):
             return view
-        with view.main:
-            asked = {"projection": projection, "state": state, "aggregate_id": aggregate_id}
-            await _build(view, asked, cursor)
+        asked = {"projection": projection, "state": state, "aggregate_id": aggregate_id}
+        await _build(view, asked, cursor)
         view.start()
         return None
 
@@ -43,8 +42,7 @@ def install(desk: Desk) -> None:
         view = await opened(desk, request, "letters")
         if isinstance(view, Response):
             return view
-        with view.main:
-            await _build_one(view, letter_id)
+        await _build_one(view, letter_id)
         view.start()
         return None
 
@@ -91,7 +89,7 @@ def _listed(view: View, answer: dict[str, Any], asked: dict[str, str]) -> Safe:
             badge(one["state"], _KIND.get(one["state"], "info")),
             tag("span", one["error"], class_="error"),
             number(one["attempts"]),
-            moment(one["last_failed_at"], view.language, view.desk.zone, seconds=True),
+            view.when(one["last_failed_at"]),
         )
         for one in answer["items"]
     ]
@@ -137,14 +135,14 @@ def _one(view: View, letter: dict[str, Any]) -> Safe:
         view.t("aggregate"): f"{letter['aggregate_type']} {letter['aggregate_id']}",
         view.t("position"): number(letter["position"]),
         view.t("attempts"): number(letter["attempts"]),
-        view.t("failed_at"): moment(letter["last_failed_at"], view.language, view.desk.zone, seconds=True),
+        view.t("failed_at"): view.when(letter["last_failed_at"]),
         view.t("error"): letter["error"],
     }
     pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]
     headings = [view.t("time"), view.t("member"), view.t("event"), view.t("reason"), view.t("error")]
     history = [
         (
-            moment(one["at"], view.language, view.desk.zone, seconds=True),
+            view.when(one["at"]),
             one["by"],
             one["what"],
             one.get("reason") or "",

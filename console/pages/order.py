@@ -11,7 +11,7 @@ from starlette.responses import Response
 from console import scopes
 from console.desk import Desk
 from console.errors import Refused
-from console.formatting import duration, moment, money, number, seconds_between
+from console.formatting import duration, money, number, seconds_between
 from console.live import View, opened
 from console.markup import Safe, badge, field, table, tag
 from console.pages.orders import KIND
@@ -29,8 +29,7 @@ def install(desk: Desk) -> None:
         view = await opened(desk, request, "orders")
         if isinstance(view, Response):
             return view
-        with view.main:
-            await _build(view, order_id)
+        await _build(view, order_id)
         view.start()
         return None
 
@@ -45,7 +44,11 @@ async def _build(view: View, order_id: str) -> None:
 
     async def events() -> None:
         if view.session.has("operator"):
-            asked = {"aggregate_type": "order", "aggregate_id": order_id, "limit": _MOST_EVENTS}
+            asked: dict[str, str | int | None] = {
+                "aggregate_type": "order",
+                "aggregate_id": order_id,
+                "limit": _MOST_EVENTS,
+            }
             found = await view.get("command", "/events", asked)
             for event in found:
                 if seen and event["aggregateversion"] > seen_before:
@@ -74,7 +77,7 @@ async def _build(view: View, order_id: str) -> None:
         await events()
 
     async def first() -> None:
-        nonlocal seen
+        nonlocal seen, seen_before
         try:
             order = await view.get("query", f"/orders/{order_id}")
         except Refused as error:
@@ -82,7 +85,7 @@ async def _build(view: View, order_id: str) -> None:
                 raise
             view.show(shown, tag("p", view.t("not_found"), class_="notice"))
             return
-        seen = order["version"]
+        seen = seen_before = order["version"]
         show(order)
         await events()
         view.follow("query", f"/orders/{order_id}/stream", None, changed)
@@ -100,7 +103,7 @@ def _detail(view: View, order: dict[str, Any]) -> Safe:
     )
     facts: dict[str, object] = {
         view.t("member"): order["orderer"]["name"],
-        view.t("placed_at"): moment(order["placed_at"], view.language, view.desk.zone, seconds=True),
+        view.t("placed_at"): view.when(order["placed_at"]),
         view.t("total"): money(order["total_amount"], currency),
         view.t("discount"): money(order["discount_amount"], currency),
         view.t("points"): money(order["points_used"], currency),
@@ -122,7 +125,7 @@ def _detail(view: View, order: dict[str, Any]) -> Safe:
     ]
     headings = [view.t("product"), view.t("units"), view.t("price"), view.t("amount")]
     steps = [
-        tag("li", tag("b", step["event"]), " ", tag("span", moment(step["at"], view.language, view.desk.zone, seconds=True), class_="dim"))
+        tag("li", tag("b", step["event"]), " ", tag("span", view.when(step["at"]), class_="dim"))
         for step in order["timeline"]
     ]  # fmt: skip
     return Safe(
@@ -165,7 +168,7 @@ def _events(view: View, order_id: str, found: list[dict[str, Any]]) -> Safe:
             number(event["position"]),
             event["type"],
             number(event["aggregateversion"]),
-            moment(event["time"], view.language, view.desk.zone, seconds=True),
+            view.when(event["time"]),
             duration(view.desk.measured(order_id, event["aggregateversion"]), view.language),
         )
         for event in found

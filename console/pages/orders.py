@@ -8,7 +8,7 @@ from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 
 from console.desk import Desk
-from console.formatting import moment, money, number
+from console.formatting import money, number
 from console.live import View, opened
 from console.markup import Safe, badge, choice, field, link, table, tag
 from console.pages.sales import STREAM
@@ -47,8 +47,7 @@ def install(desk: Desk) -> None:
         if order_id.strip():
             return RedirectResponse(str(request.url.replace(path="/orders/" + order_id.strip(), query="")), 303)
         asked = {"member_id": member_id, "status": status, "placed_from": placed_from, "placed_to": placed_to}
-        with view.main:
-            await _build(view, asked, cursor)
+        await _build(view, asked, cursor)
         view.start()
         return None
 
@@ -114,7 +113,7 @@ def _row(view: View, order: dict[str, Any], *, staff: bool) -> list[object]:
     member = order["orderer"]
     cells: list[object] = [
         link(short(order["order_id"]), f"/orders/{order['order_id']}", class_="id", title=order["order_id"]),
-        moment(order["placed_at"], view.language, view.desk.zone, seconds=True),
+        view.when(order["placed_at"]),
         badge(view.t(order["status"]), KIND.get(order["status"], "")),
         link(member["name"], "/orders", {"member_id": member["member_id"]}),
         number(order["units"]),

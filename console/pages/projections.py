@@ -32,8 +32,7 @@ def install(desk: Desk) -> None:
         view = await opened(desk, request, "projections")
         if isinstance(view, Response):
             return view
-        with view.main:
-            await _build(view)
+        await _build(view)
         view.start()
         return None
 
@@ -51,7 +50,7 @@ async def _build(view: View) -> None:
         told = await _told(view, items) if view.session.has("operator") else {}
         percentiles = quantiles(await view.desk.apis.metrics("projector"))
         view.show(listed, _listed(view, items, told, percentiles))
-        view.show(progress, _progress(view, items, told))
+        view.show(progress, _progress(view, told))
         for chart, series in zip(shown, _series(view, items), strict=True):
             chart.options.update(charts.minutes(series))
         # Replaced only where what is offered changes: nobody's confirmation is taken away.
@@ -105,7 +104,7 @@ def _listed(
                 f"{number(item['lag_events'])} · {duration(item['lag_seconds'], view.language)}",
                 number(series[-1][1], 1) if series else UNKNOWN,
                 number(item["parked_sequences"]),
-                f"{duration(half, view.language)} · {duration(most, view.language)}",
+                f"{_within(view, half)} · {_within(view, most)}",
             )
         )
     shown = table(
@@ -115,7 +114,11 @@ def _listed(
     return tag("section", shown, hint, class_="card")
 
 
-def _progress(view: View, items: list[dict[str, Any]], told: dict[str, dict[str, Any]]) -> Safe:
+def _within(view: View, bound: float | None) -> str:
+    return UNKNOWN if bound is None else f"≤ {duration(bound, view.language)}"
+
+
+def _progress(view: View, told: dict[str, dict[str, Any]]) -> Safe:
     shown = []
     for name, one in told.items():
         if one["building"]:

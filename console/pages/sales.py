@@ -35,8 +35,7 @@ def install(desk: Desk) -> None:
         view = await opened(desk, request, "sales")
         if isinstance(view, Response):
             return view
-        with view.main:
-            await _build(view, *days(first, last, datetime.now(desk.zone).date()))
+        await _build(view, *days(first, last, datetime.now(desk.zone).date()))
         view.start()
         return None
 
@@ -143,7 +142,7 @@ def _categories(view: View, answer: dict[str, Any]) -> Safe:
     for row in answer["rows"]:
         sums[row["key"]][0] += row["units"]
         sums[row["key"]][1] += row["net_sales"]
-    rows = sorted(((name, *both) for name, both in sums.items()), key=lambda row: (-row[2], row[0]))
+    rows = sorted([(name, units, net) for name, (units, net) in sums.items()], key=lambda row: (-row[2], row[0]))
     return _ranked(view, view.t("categories"), view.t("category"), rows[:12], answer["currency"])
 
 

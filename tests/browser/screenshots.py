@@ -57,15 +57,13 @@ def main(folder: Path) -> None:
     path = chromium()
     if path is None:
         sys.exit("no Chromium is installed")
-    with tempfile.TemporaryDirectory(prefix="shots-", ignore_cleanup_errors=True) as scratch:
-        with Stack(Path(scratch) / "data", "--demo") as stack:
-            port = stack.until_ready().console_port
-            wait_for(lambda: port is not None and is_ready(port), "the console")
-            try:
-                asyncio.run(take(stack, path, folder))
-            except BaseException:
-                sys.stderr.write(stack.log()[-6000:])
-                raise
+    with (
+        tempfile.TemporaryDirectory(prefix="shots-", ignore_cleanup_errors=True) as scratch,
+        Stack(Path(scratch) / "data", "--demo") as stack,
+    ):
+        port = stack.until_ready().console_port
+        wait_for(lambda: port is not None and is_ready(port), "the console")
+        asyncio.run(take(stack, path, folder))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ from readside.cli import app
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PORT_OF = {"command-api": "8001", "query-api": "8002", "projector": "8003", "payment-simulator": "8005"}
+PORT_OF = {
+    "command-api": "8001",
+    "query-api": "8002",
+    "projector": "8003",
+    "console": "8004",
+    "payment-simulator": "8005",
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,7 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         "command-api": {"migrate": done},
         "projector": {"migrate": done, "mongo": healthy},
         "query-api": {"mongo": healthy},
+        "console": dict.fromkeys(["command-api", "query-api", "projector"], healthy),
         # The projector does not wait for it: a gateway that is away is no reason not to start.
         "payment-simulator": {},
     }
