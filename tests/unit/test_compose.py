@@ -51,6 +51,9 @@ def test_secrets_have_no_default(services: dict[str, Any]) -> None:
     for service in services.values():
         for name, value in service.get("environment", {}).items():
             if "SECRET" in name or "PASSWORD" in name:
+                if service.get("command", [""])[0] == "console":
+                    assert value == ""  # it is not even told
+                    continue
                 assert value.startswith("${")
                 assert ":?" in value
 
