@@ -1,4 +1,4 @@
-# One image for every process: `command-api`, `query-api`, `projector`, `payment-simulator`, `migrate`.
+# One image for every process: `command-api`, `query-api`, `projector`, `console`, `payment-simulator`, `migrate`.
 FROM python:3.13-slim AS build
 
 WORKDIR /readside
@@ -20,6 +20,6 @@ COPY --from=build /readside/.venv /readside/.venv
 WORKDIR /readside
 ENV PATH=/readside/.venv/bin:$PATH READSIDE_HOST=0.0.0.0 READSIDE_LOG_FORMAT=json PYTHONUNBUFFERED=1
 USER readside
-EXPOSE 8001 8002 8003 8005
+EXPOSE 8001 8002 8003 8004 8005
 ENTRYPOINT ["readside"]
 CMD ["--help"]

@@ -12,10 +12,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help install run test check format bench torture lock docs clean
+.PHONY: help install run test check format bench torture lock docs screenshots clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(ROOT)/Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(ROOT)/Makefile
 
 install: $(VENV)/.installed ## Make .venv with everything pinned in requirements.lock
 
@@ -54,6 +54,9 @@ lock: install ## Pin anew what pyproject.toml asks for (hashes, no index URLs)
 
 docs: install ## Write docs/events.md from the code
 	@cd $(ROOT) && $(BIN)/python -m readside.event_catalog
+
+screenshots: install ## Take pictures of every page of the console into docs/images (needs Chromium)
+	@cd $(ROOT) && $(BIN)/python -m tests.browser.screenshots
 
 clean: ## Remove .venv and caches (never the data directory)
 	rm -rf $(VENV) $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache $(ROOT)/.pytest_cache $(ROOT)/.hypothesis

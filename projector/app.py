@@ -15,6 +15,7 @@ from projector.operations import ProjectionList
 from projector.publishing import routes as publisher_routes
 from projector.reacting import routes
 from projector.reacting.engine import MakeBackground
+from projector.verifying import Verifications
 from runtime.http import make_app
 from runtime.settings import Settings
 from runtime.tokens import Tokens
@@ -33,6 +34,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with daemon.running():
             yield
+            await app.state.verifications.close()
 
     app = make_app(
         "Readside projector",
@@ -51,6 +53,7 @@ def create_app(
     install_dead_letters(app, daemon.database, daemon.look_at_dead_letters)
 
     app.state.registry = daemon.registry
+    app.state.verifications = Verifications(settings)
     app.state.reacting = daemon.reacting
     app.state.publishing = daemon.publishing
 

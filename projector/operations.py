@@ -1,14 +1,18 @@
-"""Operations over HTTP, for operators: where projections stand; rebuild a view, and go back to the one before."""
+"""Operations over HTTP, for operators: where projections stand; rebuild, verify, go back to the one before."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
 from projector.edge import Operator, refusals
+from projector.lease import LEASES
+from projector.progress import head_of, position_of
 from projector.registry import Entry, RebuildRefusedError, Registry, UnknownProjectionError
+from projector.verifying import Verifications, VerificationUnderWay
+from runtime.mongo import Database
 from runtime.openapi import example
 from runtime.problems import Problem
 
@@ -91,6 +95,65 @@ class EntryAnswer(BaseModel):
     comparison: dict[str, Any] | None
 
 
+class OwnerAnswer(BaseModel):
+    """Who writes an instance: a process, in its epoch, until it stops renewing its claim."""
+
+    epoch: int
+    pid: int | None
+    expires_at: datetime | None
+
+
+class ProgressAnswer(BaseModel):
+    """How far what is being built has come, in positions of the log."""
+
+    position: int
+    head: int
+
+
+class VerificationAnswer(BaseModel):
+    """Of this process: `running`, `done` with what was compared, or `failed` with the reason."""
+
+    model_config = example(
+        state="done",
+        instance="order_detail.v1",
+        position=4711,
+        documents=1300,
+        differences=0,
+        failures=[],
+        error=None,
+    )
+
+    state: Literal["running", "done", "failed"]
+    instance: str | None = None
+    position: int | None = None
+    documents: int | None = None
+    differences: int | None = None
+    failures: list[str] = []
+    error: str | None = None
+
+
+class WholeEntryAnswer(EntryAnswer):
+    """The same, with who writes each instance and what goes on."""
+
+    model_config = example(
+        name="order_detail",
+        active="order_detail.v1",
+        generation=2,
+        building="order_detail.v1.g2",
+        keep_old=False,
+        previous=None,
+        previous_until=None,
+        comparison=None,
+        owners={"active": {"epoch": 3, "pid": 4712, "expires_at": "2026-11-21T09:07:03.332000Z"}},
+        progress={"position": 1200, "head": 4711},
+        verification=None,
+    )
+
+    owners: dict[str, OwnerAnswer]
+    progress: ProgressAnswer | None
+    verification: VerificationAnswer | None
+
+
 def _registry(request: Request) -> Registry:
     found: Registry = request.app.state.registry
     return found
@@ -101,6 +164,65 @@ _REFUSED = "`rebuild-refused`: it is being rebuilt, or no previous view is kept"
 _NO_JSON = "`unsupported-media-type`: not `application/json`"
 
 Registered = Annotated[Registry, Depends(_registry)]
+
+
+def _database(request: Request) -> Database:
+    found: Database = request.app.state.operating.database
+    return found
+
+
+def _verifications(request: Request) -> Verifications:
+    found: Verifications = request.app.state.verifications
+    return found
+
+
+Views = Annotated[Database, Depends(_database)]
+Verifying = Annotated[Verifications, Depends(_verifications)]
+
+
+@router.get(
+    "/{name}",
+    response_model=WholeEntryAnswer,
+    summary="Which instances of a view there are, and what goes on",
+    responses=refusals({404: _NOT_FOUND, 422: "`invalid-input`: see `errors`"}),
+)
+async def projection(
+    name: Name, _: Operator, registry: Registered, database: Views, verifying: Verifying
+) -> dict[str, Any]:
+    """The registry's entry; `progress` while one is being built."""
+    try:
+        entry = await registry.entry(name)
+    except UnknownProjectionError as error:
+        raise Problem(404, "not-found", str(error)) from None
+    progress = None
+    if entry.building is not None:
+        progress = {"position": await position_of(database, entry.building), "head": await head_of(database)}
+    owners = await _owners(database, entry)
+    return {**_answer(entry), "owners": owners, "progress": progress, "verification": verifying.of(name)}
+
+
+@router.post(
+    "/{name}/verify",
+    status_code=202,
+    response_model=VerificationAnswer,
+    summary="Fold the log afresh and compare every document",
+    responses=refusals(
+        {
+            404: _NOT_FOUND,
+            409: "`verification-under-way`: another view is being verified",
+            422: "`invalid-input`: see `errors`",
+        }
+    ),
+)
+async def verify(name: Name, _: Operator, registry: Registered, verifying: Verifying) -> dict[str, Any]:
+    """Begins, in a process of its own; `GET /projections/{name}` tells what it found. Nothing is changed."""
+    try:
+        await registry.entry(name)
+        return verifying.begin(name)
+    except UnknownProjectionError as error:
+        raise Problem(404, "not-found", str(error)) from None
+    except VerificationUnderWay as error:
+        raise Problem(409, "verification-under-way", str(error)) from None
 
 
 @router.post(
@@ -140,3 +262,14 @@ def _answer(entry: Entry) -> dict[str, Any]:
     answer: dict[str, Any] = msgspec.to_builtins(entry)
     answer["name"] = answer.pop("_id")
     return answer
+
+
+async def _owners(database: Database, entry: Entry) -> dict[str, dict[str, Any]]:
+    roles = {"active": entry.active, "building": entry.building, "previous": entry.previous}
+    held = database[LEASES].find({"_id": {"$in": list(entry.instances)}, "owner": {"$ne": None}})
+    leases = {lease["_id"]: lease async for lease in held}
+    return {
+        role: {"epoch": found["epoch"], "pid": found.get("pid"), "expires_at": found.get("expires_at")}
+        for role, instance in roles.items()
+        if instance is not None and (found := leases.get(instance)) is not None
+    }

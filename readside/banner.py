@@ -21,6 +21,8 @@ def banner(run: Run, data_dir: Path, databases: list[str], *, simulates_payments
     for name, port in rows:
         url = f"http://{_bracketed(host)}:{port}"
         lines.append(f"  {name:<12} {url:<24} documented at {url}/docs")
+    if run.console_port is not None:
+        lines.append(f"  {'console':<12} http://{_bracketed(host)}:{run.console_port}")
     if simulates_payments:
         gateway = run.payment_gateway_url or ""
         lines.append(f"  {'payments':<12} {gateway:<24} simulated: no money moves")

@@ -32,15 +32,13 @@ def up(
     command_port: Port = 8001,
     query_port: Port = 8002,
     projector_port: Port = 8003,
-    console_port: Annotated[  # noqa: ARG001 - published already, so that scripts need not change
-        int, typer.Option(min=0, max=65535, help="Accepted; the console is not part of this version.")
-    ] = 8004,
+    console_port: Port = 8004,
     payment_simulator_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the simulated card gateway; 0 picks a free port.")
     ] = 0,
     demo: Annotated[bool, typer.Option("--demo", help="Load a small demo shop when the log is empty.")] = False,
 ) -> None:
-    """Start everything: databases, migrations, both APIs, the projector. Ctrl-C ends it, the data stays.
+    """Start everything: databases, migrations, both APIs, the projector, the console. Ctrl-C ends it, the data stays.
 
     Starts its own PostgreSQL and MongoDB, unless READSIDE_POSTGRES_URL and READSIDE_MONGO_URL are set, and simulates
     the card gateway, unless READSIDE_PAYMENT_GATEWAY_URL is.
@@ -54,13 +52,15 @@ def up(
     settings = load_settings()
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
-    uvloop.run(run(settings, Ports(command_port, query_port, projector_port, payment_simulator_port), demo=demo))
+    ports = Ports(command_port, query_port, projector_port, console_port, payment_simulator_port)
+    uvloop.run(run(settings, ports, demo=demo))
 
 
 app.command("demo")(demo.demo)
 app.command("command-api")(servers.command_api)
 app.command("query-api")(servers.query_api)
 app.command("projector")(servers.projector)
+app.command("console")(servers.console)
 app.command("payment-simulator")(servers.payment_simulator)
 
 

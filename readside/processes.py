@@ -43,6 +43,11 @@ def _environment(name: str, settings: Settings, run: Run) -> dict[str, str]:
         environment["READSIDE_PAYMENT_GATEWAY_URL"] = run.payment_gateway_url
     if settings.jwt_secret is not None:
         environment["READSIDE_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+    if name == "console":
+        # It knows the APIs and nothing behind them, and asks them with the token of whoever signed in.
+        for secret in ("READSIDE_POSTGRES_URL", "READSIDE_MONGO_URL", "READSIDE_JWT_SECRET"):
+            environment[secret] = ""
+        environment |= {f"READSIDE_{setting.upper()}": url for setting, url in run.api_urls.items()}
     if name == "query-api":
         # The read side lives without Postgres, and is not given the chance to do otherwise.
         environment["READSIDE_POSTGRES_URL"] = ""

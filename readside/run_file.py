@@ -51,6 +51,23 @@ class Run(msgspec.Struct, frozen=True):
     payment_gateway_url: str | None = None
     demo: bool = False
     """Whether it was started as a shop to look at (`up --demo`)."""
+    console_port: int | None = None
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine finds what listens on ``host``, as it stands in a URL."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def api_urls(self) -> dict[str, str]:
+        """Of the three APIs, by the names of their settings."""
+        ports = {
+            "command_url": self.command_port,
+            "query_url": self.query_port,
+            "projector_url": self.projector_port,
+        }
+        return {name: f"http://{self.local_host}:{port}" for name, port in ports.items()}
 
 
 def write(data_dir: Path, run: Run) -> None:

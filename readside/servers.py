@@ -1,4 +1,4 @@
-"""The commands that run one process each: the command API, the query API, the projector, the payment simulator."""
+"""The commands that run one process each: the two APIs, the projector, the console, the payment simulator."""
 
 import importlib
 import signal
@@ -34,6 +34,11 @@ def projector(host: Host = None, port: Port = 8003) -> None:
         return {"reconcile": Reconciliation(settings), "background": background}
 
     _serve("projector", "projector.app", host, port, more=of_the_write_side)
+
+
+def console(host: Host = None, port: Port = 8004) -> None:
+    """Run the web page: sales, orders, projections, dead letters, events. It asks the three APIs, and nothing else."""
+    _serve("console", "console.app", host, port, postgres=False, mongo=False)
 
 
 def payment_simulator(

@@ -24,6 +24,7 @@ def resolved_settings(*, postgres: bool = True, mongo: bool = True) -> Settings:
         found = {"postgres_url": postgres and run.postgres_url, "mongo_url": mongo and run.mongo_url}
         found["payment_gateway_url"] = run.payment_gateway_url or False
         missing = {name: url for name, url in found.items() if url}
+        settings = settings.model_copy(update=_unless_set(settings, run.api_urls))
     if settings.jwt_jwks is None and (secret := _secret(settings)):
         missing["jwt_secret"] = SecretStr(secret)
     settings = settings.model_copy(
@@ -36,6 +37,10 @@ def resolved_settings(*, postgres: bool = True, mongo: bool = True) -> Settings:
             f"nothing is running on {settings.data_dir}: start `readside up`, or set {' and '.join(unset)}"
         )
     return settings
+
+
+def _unless_set(settings: Settings, urls: dict[str, str]) -> dict[str, str]:
+    return {name: url for name, url in urls.items() if name not in settings.model_fields_set}
 
 
 def _secret(settings: Settings) -> str | None:

@@ -45,6 +45,7 @@ class Ports:
     command_api: int
     query_api: int
     projector: int
+    console: int
     payment_simulator: int
 
 
@@ -84,6 +85,7 @@ class Up:
             command_port=ports.command_api,
             query_port=ports.query_api,
             projector_port=ports.projector,
+            console_port=ports.console,
             payment_gateway_url=_url(payment_simulator) if payment_simulator else settings.payment_gateway_url,
         )
 
@@ -115,6 +117,8 @@ class Up:
         before_the_projector = self._supervisor.begin_phase()
         await self._start_processes()
         self._start_payment_simulator(before_the_projector)
+        # Not waited for: its front end takes longer to import than everything else to start.
+        self._supervisor.start(program("console", self._run.console_port or 0, self._settings, self._run))
         names = [name for name, one in (("postgres", self._postgres), ("mongod", self._mongo)) if one]
         simulates = self._simulator_socket is not None
         shown = banner(self._run, self._data_dir, names, simulates_payments=simulates)
@@ -208,6 +212,7 @@ def _held(ports: Ports, host: str, stack: ExitStack) -> Ports:
         command_api=held(ports.command_api, "--command-port"),
         query_api=held(ports.query_api, "--query-port"),
         projector=held(ports.projector, "--projector-port"),
+        console=held(ports.console, "--console-port"),
         payment_simulator=ports.payment_simulator,
     )
 

@@ -113,6 +113,13 @@ class Settings(BrokerSettings, TraceSettings):
     data_platform_url: str | None = None
     """Where the data platform takes paid orders; none: lines in a file of the data directory."""
 
+    command_url: str = "http://127.0.0.1:8001"
+    """Where the console finds the command API."""
+    query_url: str = "http://127.0.0.1:8002"
+    """Where it finds the query API."""
+    projector_url: str = "http://127.0.0.1:8003"
+    """Where it finds the projector."""
+
     audit_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
     """How often the projector compares a few random documents with what the log makes of them; 0: never."""
     audit_sample: Annotated[int, Field(ge=1, le=10_000)] = 20
@@ -159,6 +166,11 @@ class Settings(BrokerSettings, TraceSettings):
     @classmethod
     def _is_of_the_web(cls, value: str | None) -> str | None:
         return checked_url(value, {"http", "https"}, "https://host/path")
+
+    @field_validator("command_url", "query_url", "projector_url")
+    @classmethod
+    def _is_an_api(cls, value: str) -> str:
+        return str(checked_url(value, {"http", "https"}, "http://host:port")).rstrip("/")
 
     @field_validator("mail_from")
     @classmethod

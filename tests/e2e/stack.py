@@ -28,7 +28,7 @@ class Stack:
         self.data_dir = data_dir
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
-        ports = ("--command-port", "0", "--query-port", "0", "--projector-port", "0")
+        ports = ("--command-port", "0", "--query-port", "0", "--projector-port", "0", "--console-port", "0")
         self.process = subprocess.Popen(
             [*READSIDE, "up", "--data-dir", str(data_dir), *ports, *options],
             stdout=self._output,

@@ -49,6 +49,18 @@ def test_the_printed_block_names_every_url_and_how_to_get_a_token(stack: Stack) 
     assert "readside token --subject" in stack.printed()
 
 
+def test_the_console_is_announced_and_comes_by_itself(stack: Stack) -> None:
+    run = stack.run()
+    assert f"console      http://127.0.0.1:{run.console_port}\n" in stack.printed()
+    wait_for(lambda: run.console_port is not None and is_ready(run.console_port), "the console")
+    process = stack.run().children["console"].process()
+    assert process is not None
+    assert f"readside console --port {run.console_port}" in " ".join(process.cmdline())
+    assert process.memory_info().rss < 150 * 1024 * 1024
+    told = process.environ()
+    assert [told[f"READSIDE_{name}"] for name in ("POSTGRES_URL", "MONGO_URL", "JWT_SECRET")] == ["", "", ""]
+
+
 def test_a_person_finds_every_process_by_its_command_line(stack: Stack) -> None:
     for name in ("command-api", "query-api", "projector"):
         process = stack.run().children[name].process()

@@ -49,10 +49,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[Served]:
-    """The app on a free port; at the end it is shut down as by a signal."""
+async def served(app: FastAPI, port: int = 0) -> AsyncIterator[Served]:
+    """The app on a free port, or on this one; at the end it is shut down as by a signal."""
     bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
     server = server_of(app)
     running = asyncio.create_task(server.serve(sockets=[bound]))
     try:

@@ -11,12 +11,11 @@ import pytest
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure
 
-from projector import bulk, indexes
+from projector import bulk, indexes, progress
 from projector.folding import Folded
 from projector.registry import Entry, Registry
 from projector.sharing import SHARING, Work
 from projector.store import CHECKPOINTS, PARTS, ViewStore, part_id
-from readside import rebuild_progress
 from runtime.settings import Settings
 from tests.instances import ORDER_DETAIL, SALES_STATISTICS
 from tests.instances import instance as served_as
@@ -216,9 +215,9 @@ async def test_progress_is_what_the_parts_have_done_of_theirs(read_side: ReadSid
             await ViewStore(read_side.database, sales_statistics.view, SALES, threads, part=work).prepare(1)
     plan = {"of": 2, "until": 1_000, "sharing": SHARING}
     await read_side.database[CHECKPOINTS].insert_one({"_id": SALES, "position": 0, "bulk": plan})
-    assert await rebuild_progress._position(read_side.database, SALES) == 0
+    assert await progress.position_of(read_side.database, SALES) == 0
     await read_side.database[PARTS].update_one({"_id": part_id(SALES, 1)}, {"$set": {"position": 800}})
-    assert await rebuild_progress._position(read_side.database, SALES) == 300
+    assert await progress.position_of(read_side.database, SALES) == 300
 
 
 def _adding(position: int, amounts: Mapping[str, Mapping[str, int]]) -> Folded:

@@ -21,10 +21,12 @@ from projector.daemon import Daemon
 from runtime import tracing
 from runtime.exporting import provider_of
 from runtime.settings import Settings
-from tests.integration.commanding import Shop, shop  # noqa: F401  (a fixture)
+from tests.integration.commanding import Shop, shop
 from tests.integration.projecting import until
 from tests.integration.serving import served
 from tests.integration.test_outside import Service
+
+__all__ = ["shop"]  # a fixture
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = f"00-{TRACE}-00f067aa0ba902b7-01"

@@ -55,7 +55,7 @@ def living_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_help_explains_every_command(tmp_path: Path) -> None:
     done = readside("--help", folder=tmp_path)
     assert done.returncode == 0
-    for command in ("up", "command-api", "query-api", "projector", "payment-simulator", "token", "migrate"):
+    for command in ("up", "command-api", "query-api", "projector", "console", "payment-simulator", "token", "migrate"):
         assert any(line.split()[:1] == [command] and len(line.split()) > 3 for line in done.stdout.splitlines())
 
 
