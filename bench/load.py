@@ -37,7 +37,7 @@ class Load:
 
 
 def load(port: int, pid: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Ask a server on this machine, from a process of its own. Raises where an answer is not 200."""
+    """Ask a server on this machine, from a process of its own. Raises where an answer is no success."""
     asked = {"port": port, "connections": connections, "seconds": seconds}
     text = json.dumps(asked | {"requests": [request.decode() for request in requests]})
     with subprocess.Popen(
@@ -69,6 +69,19 @@ def get(path: str, headers: dict[str, str] | None = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def post(path: str, body: Any, headers: dict[str, str]) -> bytes:
+    """Likewise, with a body of JSON."""
+    encoded = json.dumps(body).encode()
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        f"Content-Length: {len(encoded)}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + encoded
+
+
 def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
@@ -98,7 +111,7 @@ class _Connection:
         end = self.received.find(_HEAD_END)
         if end < 0:
             return False
-        if self.received[9:12] != b"200":
+        if self.received[9:10] != b"2":
             raise ValueError(self.received[:500])
         at = self.received.lower().index(_LENGTH, 0, end + 2) + len(_LENGTH)
         length = int(self.received[at : self.received.index(b"\r", at)])

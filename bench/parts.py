@@ -1,8 +1,18 @@
 """The parts there are, in the order in which they run."""
 
-from bench import catch_up, gateway, importing, lag, old_snapshot, query, rebuild
+from bench import catch_up, command, gateway, importing, lag, old_snapshot, publishing, query, rebuild
 
 PARTS = {
     part.name: part
-    for part in (catch_up.part, rebuild.part, lag.part, query.part, importing.part, gateway.part, old_snapshot.part)
+    for part in (
+        catch_up.part,
+        rebuild.part,
+        lag.part,
+        command.part,
+        query.part,
+        importing.part,
+        gateway.part,
+        old_snapshot.part,
+        publishing.part,
+    )
 }

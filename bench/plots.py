@@ -33,7 +33,11 @@ def draw(plot: Plot, title: str, rows: Sequence[Row], file: Path) -> None:
             axis.set_xlabel(plot.x.replace("_", " "))
         else:
             axis.set_xticks(range(len(places)), [str(place) for place in places])
-        axis.set_ylim(bottom=0)
+        if plot.logarithmic:
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
         axis.set_title(panel.replace("_", " "))
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize="small")

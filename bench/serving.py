@@ -71,7 +71,24 @@ def _application(kind: str) -> Any:
         return hello.fastapi()
     settings = Settings()
     assert settings.postgres_url is not None
+    if kind == "without-outbox":
+        return _without_outbox(settings)
     return without_views.create_app(kind, settings.postgres_url, settings)
+
+
+def _without_outbox(settings: Any) -> Any:
+    """The command API, whose commands tell nobody anything."""
+    from command import unit_of_work
+    from command.app import create_app
+    from runtime.logs import configure_logs
+
+    configure_logs(settings, "command-api")
+
+    async def append_nothing(*_: object, **__: object) -> int:
+        return 1
+
+    unit_of_work.append = append_nothing  # type: ignore[attr-defined]  # imported there, to be used there
+    return create_app(settings)
 
 
 def _main(kind: str, port: int) -> None:

@@ -43,6 +43,8 @@ class Plot:
     panels: Sequence[str]
     series: str
     only: Callable[[Row], bool] = lambda _: True
+    logarithmic: bool = False
+    """Both axes: of what goes over several orders of magnitude."""
 
 
 @dataclass(frozen=True, slots=True)

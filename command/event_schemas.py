@@ -16,22 +16,17 @@ from starlette.responses import Response
 from command.edge import Id
 from events.envelope import aggregate_type_named, event_types, shapes
 from events.values import Value
+from eventstore.cloud_events import SOURCE, schema_path
 from runtime.http import JsonResponse
 from runtime.openapi import example, problems
 from runtime.problems import Problem
 
 router = APIRouter(tags=["events"])
 
-SOURCE = "/readside/events"
 SCHEMA_MEDIA_TYPE = "application/schema+json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CACHED = {"Cache-Control": "public, max-age=300"}
 _REFUSALS = problems({404: "`not-found`: no such event or version", 422: "`invalid-input`: see `errors`"})
-
-
-def schema_path(event_type: str, version: int) -> str:
-    """Where the schema of an event's ``data`` stands: its ``dataschema``."""
-    return f"/events/schemas/{event_type}/{version}"
 
 
 def json_schema(event_type: str, version: int, shape: type[Value]) -> dict[str, Any]:

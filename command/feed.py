@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import time
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import msgspec
@@ -23,12 +23,11 @@ from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 
 from command.edge import Id, Operator
-from command.event_schemas import CLOUD_EVENT, SOURCE, schema_path
+from command.event_schemas import CLOUD_EVENT
 from events.envelope import aggregate_types, event_types
 from eventstore import EventLog, Filter, LogWatch, Page, read_page
-from eventstore.log import StoredEvent
+from eventstore.cloud_events import cloud_event
 from eventstore.watch import KIND
-from runtime.clock import rfc3339
 from runtime.listeners import Listener, Listeners
 from runtime.openapi import problems
 from runtime.parameters import only_known_parameters
@@ -212,25 +211,3 @@ async def _streamed(feed: EventFeed, listener: Listener, page: Page, only: Filte
             # The log will be back, and the stream still knows where it was.
             await listener.pause(_AFTER_ERROR_SECONDS)
             page = Page((), page.scanned, is_end=False)
-
-
-def cloud_event(stored: StoredEvent) -> dict[str, Any]:
-    """A stored event as a CloudEvent; extension attributes have lower-case names without separators."""
-    told: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": stored.event_id,
-        "source": SOURCE,
-        "type": stored.event_type,
-        "subject": f"{stored.aggregate_type}/{stored.aggregate_id}",
-        "time": rfc3339(stored.occurred_at),
-        "datacontenttype": "application/json",
-        "dataschema": schema_path(stored.event_type, stored.schema_version),
-        "position": stored.position,
-        "aggregatetype": stored.aggregate_type,
-        "aggregateid": stored.aggregate_id,
-        "aggregateversion": stored.aggregate_version,
-        "data": msgspec.Raw(stored.payload.encode()),
-    }
-    if stored.traceparent is not None:
-        told["traceparent"] = stored.traceparent
-    return told

@@ -1,9 +1,10 @@
 """What the repositories of all contexts share: the aggregates of this transaction, and the guard on their version."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Table, bindparam, insert, update
+from sqlalchemy import Insert, Table, bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +12,12 @@ from command.aggregate import Aggregate
 from command.errors import ConcurrentUpdate
 
 A = TypeVar("A", bound=Aggregate)
+
+
+@cache
+def _insert_into(table: Table) -> Insert:
+    # Made once: making it takes a good part of what running it does.
+    return insert(table)
 
 
 class AggregateRepository(Generic[A]):
@@ -59,8 +66,10 @@ class AggregateRepository(Generic[A]):
         The command is then run again, and finds it. Where an id is the caller's to choose, and that is no race but a
         refusal, the subclass says so.
         """
+        rows = [self.row(aggregate) for aggregate in aggregates]
         try:
-            await self.connection.execute(insert(self.table), [self.row(aggregate) for aggregate in aggregates])
+            # A list of one is sent as a batch: a statement that is prepared, and described, for that one alone.
+            await self.connection.execute(_insert_into(self.table), rows if len(rows) > 1 else rows[0])
         except IntegrityError as error:
             if f'"pk_{self.table.name}"' in str(error.orig):
                 ids = ", ".join(aggregate.id for aggregate in aggregates)

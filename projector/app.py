@@ -12,6 +12,7 @@ from projector.daemon import Daemon
 from projector.dead_letter_routes import install_dead_letters
 from projector.edge import Operator, refusals
 from projector.operations import ProjectionList
+from projector.publishing import routes as publisher_routes
 from projector.reacting import routes
 from projector.reacting.engine import MakeBackground
 from runtime.http import make_app
@@ -51,6 +52,7 @@ def create_app(
 
     app.state.registry = daemon.registry
     app.state.reacting = daemon.reacting
+    app.state.publishing = daemon.publishing
 
     @app.get(
         "/projections",
@@ -65,4 +67,5 @@ def create_app(
 
     app.include_router(operations.router)
     app.include_router(routes.router)
+    app.include_router(publisher_routes.router)
     return app

@@ -17,6 +17,8 @@ from projector.audit import Audit, Reconcile
 from projector.feed import PostgresFeed
 from projector.fleet import Fleet
 from projector.heartbeat import Heartbeat
+from projector.publishing import metrics as publisher_metrics
+from projector.publishing.engine import Publishing
 from projector.reacting import metrics as reaction_metrics
 from projector.reacting.engine import MakeBackground, Reacting
 from projector.registry import Registry
@@ -66,6 +68,9 @@ class Daemon:
         self.registry = Registry(self._database)
         self._fleet = Fleet(self._database, self._feed, self._event_log, settings)
         self.reacting = Reacting(self._database, reaction_feed, settings, background)
+        # Not the feed's connections: a broker may be told years of events while views wait for the newest.
+        self._publishing_log = EventLog(self._url, "publishing", archive_dir=settings.archives, pool_size=2)
+        self.publishing = Publishing(self._database, self._publishing_log, self._feed, settings)
         # A connection of its own: the feed never waits for the audit's.
         self._audit_log = EventLog(self._url, "audit", archive_dir=settings.archives, pool_size=1)
         self.audit = Audit(self._database, self._audit_log, settings, lambda: self.runners, reconcile)
@@ -83,19 +88,22 @@ class Daemon:
             stack.callback(self._database.client.close)
             await stack.enter_async_context(self._event_log)
             await stack.enter_async_context(self._audit_log)
+            await stack.enter_async_context(self._publishing_log)
             stack.push_async_callback(self._sequencer.close)
             scheduler = self._schedule()
 
             async def react() -> None:
                 await self.reacting.run(scheduler)
 
-            tasks = [supervised(work) for work in (self._sequencing.run, self._fleet.run, react)]
+            works = (self._sequencing.run, self._fleet.run, react, self.publishing.run)
+            tasks = [supervised(work) for work in works]
             stack.push_async_callback(ended, *tasks)
             stack.push_async_callback(self._end_audit)
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
             metrics.STANDINGS.source = self._standings
             reaction_metrics.STANDINGS.source = self._reaction_standings
+            publisher_metrics.STANDINGS.source = self._publisher_standings
             await stack.enter_async_context(listen(self._url, self._sequencing.wake))
             self._sequencing.wake()
             yield
@@ -120,6 +128,9 @@ class Daemon:
 
     def _reaction_standings(self) -> list[reaction_metrics.ReactionStanding]:
         return [runner.standing() for runner in self.reacting.runners]
+
+    def _publisher_standings(self) -> list[publisher_metrics.PublisherStanding]:
+        return [publisher.standing() for publisher in self.publishing.publishers]
 
     async def _tick(self) -> None:
         self._ticked_at = time.monotonic()

@@ -6,6 +6,7 @@
 | the guard on the checkpoint fails                      | `StandBy`: somebody else owns the projection         |
 | a fold raises, a payload cannot be decoded             | `Retry` a few times, then `Park` the aggregate       |
 | MongoDB refuses a document for what it is              | `Retry` with half the events, down to the one        |
+| a broker that events are published to is away          | `Retry`, for ever, likewise                          |
 """
 
 import random
@@ -17,6 +18,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from events.envelope import Envelope
 from eventstore import ArchiveUnavailable
+from projector.publishing.outlet import BrokerAway
 from runtime.postgres import DRIVER_ERRORS
 
 
@@ -142,6 +144,8 @@ class FailurePolicy:
             return Retry(self._backoff(), "mongodb")
         if isinstance(error, ArchiveUnavailable):
             return Retry(self._backoff(), "archive")
+        if isinstance(error, BrokerAway):
+            return Retry(self._backoff(), "broker")
         if isinstance(error, (CutOff, *DRIVER_ERRORS)):
             return Retry(self._backoff(), "postgres")
         raise error

@@ -28,6 +28,9 @@ log = structlog.get_logger()
 STUCK_SECONDS = 10.0
 """An owner that has had events before it for this long, and written none, is stuck: no batch takes a second."""
 
+WORTH_READING_AHEAD = 200
+"""Events that wait: from so many on the next batch is folded while the last one is being written."""
+
 Build = Callable[[int, int], Awaitable[None]]
 """Brings an instance from nothing to a position, faster than one process can: epoch, position."""
 
@@ -171,8 +174,9 @@ class Runner:
         try:
             position = self._checkpoint.position
             while True:
-                if writing is not None and self._feed.head <= position:
-                    # Nothing to fold meanwhile: a write that failed has to be noticed now, not at the next event.
+                if writing is not None and self._feed.head < position + WORTH_READING_AHEAD:
+                    # A write that failed has to be noticed now, not at the next event. And a few events are folded in
+                    # no time: what is folded before it can be written does not take along what comes meanwhile.
                     await writing
                     writing = None
                 if self._feed.head <= self.position:

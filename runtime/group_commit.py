@@ -1,7 +1,8 @@
 """Many callers, one slow write: whoever comes while a write runs shares the next one.
 
-Nobody waits for company: a lone item is written at once. So the price of an ``fsync`` is paid once for as many as are
-waiting, and `GroupCommit.add` still comes back only when its own item is written.
+Nobody waits for company, but for a few turns of the event loop: a lone item is written at once. So the price of an
+``fsync`` is paid once for as many as are waiting, and `GroupCommit.add` still comes back only when its own item is
+written.
 """
 
 import asyncio
@@ -9,6 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_TURNS = 10
+"""Of the event loop, before a batch is taken: what woke one caller woke others, and those whose last item has just been
+written have their next one ready. Without them they fall into two groups, and each waits for the other's writes."""
 
 
 class GroupCommit(Generic[T]):
@@ -34,6 +39,8 @@ class GroupCommit(Generic[T]):
 
     async def _write_what_waits(self) -> None:
         while self._waiting:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._write, [item for item, _ in batch])

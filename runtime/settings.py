@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from runtime.broker_settings import BrokerSettings
+from runtime.checked_urls import checked_url
 from runtime.errors import SettingsError
 
 _CODES = """
@@ -30,7 +32,7 @@ ISO_4217 = frozenset(_CODES.split())
 SHORTEST_SECRET = 32  # bytes: RFC 7518 asks HS256 for a key at least as long as its hash
 
 
-class Settings(BaseSettings):
+class Settings(BrokerSettings):
     """Everything a process can be told. Field ``x`` is the environment variable ``READSIDE_X``."""
 
     model_config = SettingsConfigDict(
@@ -135,27 +137,27 @@ class Settings(BaseSettings):
     @field_validator("postgres_url")
     @classmethod
     def _names_postgres(cls, value: str | None) -> str | None:
-        return _checked_url(value, {"postgresql", "postgres"}, "postgresql://user:password@host:5432/database")
+        return checked_url(value, {"postgresql", "postgres"}, "postgresql://user:password@host:5432/database")
 
     @field_validator("mongo_url")
     @classmethod
     def _names_mongodb(cls, value: str | None) -> str | None:
-        return _checked_url(value, {"mongodb", "mongodb+srv"}, "mongodb://host:27017/?replicaSet=rs0")
+        return checked_url(value, {"mongodb", "mongodb+srv"}, "mongodb://host:27017/?replicaSet=rs0")
 
     @field_validator("smtp_url")
     @classmethod
     def _names_a_mail_server(cls, value: str | None) -> str | None:
-        return _checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:587, or smtps:// for TLS at once")
+        return checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:587, or smtps:// for TLS at once")
 
     @field_validator("payment_gateway_url")
     @classmethod
     def _names_a_gateway(cls, value: str | None) -> str | None:
-        return _checked_url(value, {"http", "https"}, "https://host:port")
+        return checked_url(value, {"http", "https"}, "https://host:port")
 
     @field_validator("public_url", "shipping_url", "data_platform_url")
     @classmethod
     def _is_of_the_web(cls, value: str | None) -> str | None:
-        return _checked_url(value, {"http", "https"}, "https://host/path")
+        return checked_url(value, {"http", "https"}, "https://host/path")
 
     @field_validator("mail_from")
     @classmethod
@@ -236,22 +238,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "READSIDE_" + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def _checked_url(value: str | None, schemes: set[str], example: str) -> str | None:
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises on a port that is no number
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in schemes or not (parts.netloc or "host=" in parts.query):
-        # The value is not repeated: it may hold a password.
-        raise ValueError(f"not a URL of the form {example}")
-    return value
+        # Of what concerns several settings no one is named before it: the sentence names them all.
+        name = "".join(f"READSIDE_{part}: ".upper() for part in first["loc"][:1])
+        raise SettingsError(f"{name}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _listed(value: str) -> tuple[str, ...]:

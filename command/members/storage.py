@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Table, Text, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Table, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,6 +36,7 @@ email_verifications = Table(
     Column("used_at", Moment),
 )
 
+_NAME = select(members.c.name).where(members.c.member_id == bindparam("member_id"))
 _IS_ADDRESS_OF_ITS_MEMBER = (members.c.member_id == email_verifications.c.member_id) & (
     members.c.email == email_verifications.c.email
 )
@@ -60,7 +61,7 @@ class Members(AggregateRepository[Member]):
 
     async def name_of(self, member_id: str) -> str | None:
         """The name alone."""
-        name: str | None = await self.connection.scalar(select(members.c.name).where(members.c.member_id == member_id))
+        name: str | None = await self.connection.scalar(_NAME, {"member_id": member_id})
         return name
 
     async def existing(self, member_ids: Sequence[str]) -> set[str]:

@@ -12,6 +12,7 @@ from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PORT_OF = {"command-api": "8001", "query-api": "8002", "projector": "8003", "payment-simulator": "8005"}
+BROKERS = {"kafka", "rabbitmq"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,17 @@ def ours(services: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_runs_every_process_and_both_stores(services: dict[str, Any]) -> None:
-    assert set(services) == {"postgres", "mongo", "migrate", *PORT_OF}
+    assert set(services) == {"postgres", "mongo", "migrate", *PORT_OF, *BROKERS}
+
+
+def test_brokers_start_only_for_those_who_ask(services: dict[str, Any]) -> None:
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
+        name: [name] for name in BROKERS
+    }
+    assert {services["projector"]["environment"][f"READSIDE_{name}"] for name in ("KAFKA_BROKERS", "RABBITMQ_URL")} == {
+        "${READSIDE_KAFKA_BROKERS:-}",
+        "${READSIDE_RABBITMQ_URL:-}",
+    }
 
 
 def test_every_command_is_a_command_of_the_command_line(services: dict[str, Any]) -> None:
@@ -69,6 +80,8 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         "query-api": {"mongo": healthy},
         # The projector does not wait for it: a gateway that is away is no reason not to start.
         "payment-simulator": {},
+        # Nor for brokers.
+        **{name: {} for name in BROKERS},
     }
 
 

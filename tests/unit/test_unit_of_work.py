@@ -30,8 +30,10 @@ class RememberingConnection:
     def __init__(self) -> None:
         self.happened: list[Any] = []
 
-    async def execute(self, _: object, values: dict[str, Any]) -> Answer:
-        self.happened.append(("append", values["event_type"], values["aggregate_version"]))
+    async def exec_driver_sql(self, _: str, values: tuple[Any, ...]) -> Answer:
+        """The second column is of event types, the sixth of versions; of one event they are plain values."""
+        types, versions = (one if isinstance(one, list) else [one] for one in (values[1], values[5]))
+        self.happened.append(("append", types, versions))
         return Answer()
 
     async def commit(self) -> None:
