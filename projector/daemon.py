@@ -62,7 +62,9 @@ class Daemon:
         )
         self._feed = PostgresFeed(self._event_log, chunk_size=settings.batch_limit)
         self._sequencer = Sequencer(self._url, batch_limit=settings.batch_limit)
-        reaction_feed = PostgresFeed(self._event_log, chunk_size=_REACTION_CHUNK, notes_unknown=False)
+        reaction_feed = PostgresFeed(
+            self._event_log, chunk_size=_REACTION_CHUNK, notes_unknown=False, newest_of=self._feed
+        )
         self._sequencing = Sequencing(self._sequencer, self._feed, reaction_feed)
         self._deployment_id: str | None = None
         self._ticked_at = time.monotonic()

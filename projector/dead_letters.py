@@ -93,15 +93,18 @@ class DeadLetters:
 
     async def prepare(self) -> None:
         """Make the indexes, and with them the collections."""
-        await self._letters.create_index([("instance", 1), ("aggregate_id", 1), ("position", 1)])
-        await self._letters.create_index([("instance", 1), ("documents", 1)])
-        of_reactions = {"sequence": {"$exists": True}}
-        await self._letters.create_index(
-            [("instance", 1), ("sequence", 1), ("position", 1)], partialFilterExpression=of_reactions
+        of_reactions, requested = {"sequence": {"$exists": True}}, {"request.at": {"$exists": True}}
+        await self._letters.create_indexes(
+            [
+                pymongo.IndexModel([("instance", 1), ("aggregate_id", 1), ("position", 1)]),
+                pymongo.IndexModel([("instance", 1), ("documents", 1)]),
+                pymongo.IndexModel(
+                    [("instance", 1), ("sequence", 1), ("position", 1)], partialFilterExpression=of_reactions
+                ),
+                pymongo.IndexModel([("position", 1), ("_id", 1)]),
+                pymongo.IndexModel([("instance", 1), ("request.at", 1)], partialFilterExpression=requested),
+            ]
         )
-        await self._letters.create_index([("position", 1), ("_id", 1)])
-        requested = {"request.at": {"$exists": True}}
-        await self._letters.create_index([("instance", 1), ("request.at", 1)], partialFilterExpression=requested)
         await self._history.create_index([("letter", 1), ("_id", 1)])
 
     async def page(self, only: Filter, limit: int, after: tuple[int, str] | None = None) -> list[Letter]:

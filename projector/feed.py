@@ -79,13 +79,22 @@ class PostgresFeed:
     """Reads the log in chunks of fixed positions and keeps the last few, decoded.
 
     A read ends at its chunk's end, so batches line up and projections that keep pace share every chunk. Of several
-    feeds of one log, one ``notes_unknown`` events.
+    feeds of one log, one ``notes_unknown`` events; who keeps pace in another has the newest from that one too
+    (``newest_of``), read and decoded once.
     """
 
-    def __init__(self, event_log: EventLog, *, chunk_size: int, notes_unknown: bool = True) -> None:
+    def __init__(
+        self,
+        event_log: EventLog,
+        *,
+        chunk_size: int,
+        notes_unknown: bool = True,
+        newest_of: "PostgresFeed | None" = None,
+    ) -> None:
         self._log = event_log
         self._chunk_size = chunk_size
         self._notes_unknown = notes_unknown
+        self._newest_of = newest_of
         self._chunks: OrderedDict[int, list[Envelope]] = OrderedDict()
         self._being_read: asyncio.Event | None = None
         self._advanced = asyncio.Event()
@@ -135,6 +144,9 @@ class PostgresFeed:
 
     async def read(self, after: int) -> Sequence[Envelope]:
         """The rest of the chunk that the next position stands in, as far as it is filled."""
+        if self._newest_of is not None and self._newest_of.is_in_last_chunk(after):
+            # No more than a chunk of this feed: who has to wait in the middle keeps what is left in memory.
+            return (await self._newest_of.read(after))[: self._chunk_size]
         number, offset = divmod(after, self._chunk_size)
         chunk = self._chunks.get(number)
         while chunk is None or len(chunk) <= offset:
@@ -145,6 +157,10 @@ class PostgresFeed:
             await self._being_read.wait()
             chunk = self._chunks.get(number)
         return chunk[offset:]
+
+    def is_in_last_chunk(self, after: int) -> bool:
+        """Whether the next position stands in the newest chunk, or is to come."""
+        return after // self._chunk_size >= max(0, self.head - 1) // self._chunk_size
 
     async def _filling(self, number: int) -> list[Envelope]:
         self._being_read = over = asyncio.Event()

@@ -4,10 +4,10 @@ What happens is counted where it happens. What *is* (positions, lag, epochs) is 
 a gauge that is set by a write goes on saying that all is well when nothing is written any more.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
+from collections import Counter as Occurrences
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import pairwise
 
 import msgspec
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
@@ -57,13 +57,15 @@ class CommitToVisible(Collector):
     def observe(self, projection: str, recorded: Iterable[datetime], visible_at: datetime) -> None:
         """These events, recorded at those times, are visible since then."""
         seen = visible_at.timestamp()
-        # Clocks of two machines may disagree; an age below zero would break the sum's promise never to fall.
-        ages = sorted(max(0.0, seen - at.timestamp()) for at in recorded)
         counts = self._counts.setdefault(projection, [0] * (len(_VISIBLE_WITHIN) + 1))
-        ends = [0, *(bisect_right(ages, bound) for bound in _VISIBLE_WITHIN), len(ages)]
-        for number, (start, end) in enumerate(pairwise(ends)):
-            counts[number] += end - start
-        self._sums[projection] = self._sums.get(projection, 0.0) + sum(ages)
+        total = self._sums.get(projection, 0.0)
+        # What one transaction recorded has one time.
+        for at, events in Occurrences(recorded).items():
+            # Clocks of two machines may disagree; an age below zero would break the sum's promise never to fall.
+            age = max(0.0, seen - at.timestamp())
+            counts[bisect_left(_VISIBLE_WITHIN, age)] += events
+            total += age * events
+        self._sums[projection] = total
 
     def collect(self) -> Iterable[Metric]:
         """One histogram, a series for each projection."""

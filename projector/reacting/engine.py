@@ -11,8 +11,10 @@ from events.reaction import Background, Ports
 from eventstore.beginnings import Beginnings
 from projector.feed import Feed
 from projector.reacting.jobs import Jobs
+from projector.reacting.progress import REACTIONS
 from projector.reacting.runner import ReactionRunner
 from projector.supervised import ended, supervised
+from projector.together import Together
 from runtime.mongo import Database
 from runtime.postgres import postgres_url
 from runtime.settings import Settings
@@ -39,8 +41,9 @@ class Reacting:
             reactions = tuple(background.reactions)
             refuse_ambiguous(reaction.name for reaction in reactions)
             beginnings = Beginnings(postgres_url(self._settings))
+            together = Together(self._database, REACTIONS)
             self.runners = [
-                ReactionRunner(self._database, self._feed, self._settings, one, background.ports, beginnings)
+                ReactionRunner(self._database, self._feed, self._settings, one, background.ports, beginnings, together)
                 for one in reactions
             ]
             jobs = Jobs(background.jobs, background.ports)

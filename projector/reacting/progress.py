@@ -19,6 +19,7 @@ from projector.folding import Settlement
 from projector.letters import letter_document
 from projector.parked import ParkedSequences
 from projector.reacting.window import Mark
+from projector.together import Small, Together
 from runtime.mongo import Database
 
 REACTIONS = "reactions"
@@ -41,12 +42,16 @@ class Progress(Protocol):
 
 
 class MongoProgress:
-    """One reaction's, for one owner at a time."""
+    """One reaction's, for one owner at a time.
 
-    def __init__(self, database: Database, reaction: str) -> None:
+    ``together``: with whom checkpoints are written that bring no letters.
+    """
+
+    def __init__(self, database: Database, reaction: str, together: Together | None = None) -> None:
         self._reaction = reaction
         self._database = database
         self._reactions = database[REACTIONS]
+        self._together = together
         self.instance = instance_of(reaction)
         self.letters = ParkedSequences(database, reaction, self.instance)
         self._epoch = 0
@@ -89,7 +94,7 @@ class MongoProgress:
             if inserts:
                 await self._database[DEAD_LETTERS].bulk_write(inserts, ordered=False, session=session)
 
-        await self._surely(lambda: work(None) if not inserts else self._transact(work))
+        await self._surely(lambda: self._transact(work) if inserts else self._move_in_company(fields))
         self._position = mark.position
 
     async def settle(self, settlement: Settlement, parked: int) -> None:
@@ -119,11 +124,20 @@ class MongoProgress:
         await write()
         self._is_unsure = False
 
+    async def _move_in_company(self, fields: dict[str, Any]) -> None:
+        guard, moved = self._guarded(fields)
+        if self._together is None or not await self._together.write(Small(guard, moved, REACTIONS, ())):
+            await self._move(fields, None)
+
     async def _move(self, fields: dict[str, Any], session: AsyncIOMotorClientSession | None) -> None:
-        guard = {"_id": self._reaction, "epoch": self._epoch, "position": self._position}
-        update = {"$set": {**fields, "updated_at": _now()}}
-        if (await self._reactions.update_one(guard, update, session=session)).matched_count != 1:
+        guard, moved = self._guarded(fields)
+        if (await self._reactions.update_one(guard, {"$set": moved}, session=session)).matched_count != 1:
             raise GuardFailed
+
+    def _guarded(self, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What finds the checkpoint only where it is expected to be, and what is set in it."""
+        guard = {"_id": self._reaction, "epoch": self._epoch, "position": self._position}
+        return guard, {**fields, "updated_at": _now()}
 
     async def _transact(self, work: Callable[[AsyncIOMotorClientSession], Awaitable[None]]) -> None:
         async with (

@@ -105,6 +105,9 @@ class Reactor:
         while True:
             await self._feed.more(self.window.looked_at)
             for envelope in await self._events():
+                if not self.subscription.takes(envelope):
+                    self.window.pass_over(envelope.position)
+                    continue
                 # Letters too: while MongoDB is away they cannot be written, and there may be no end of them.
                 while self.window.is_full or len(self.keeping.unwritten) >= MOST_TAKEN_IN:
                     await self.keeping.moved()
@@ -123,7 +126,7 @@ class Reactor:
 
     def _take(self, envelope: Envelope) -> None:
         position = envelope.position
-        if not self.subscription.takes(envelope) or position in self._discarded:
+        if position in self._discarded:
             self.window.pass_over(position)
             return
         if not self.window.take(position):

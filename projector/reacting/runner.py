@@ -18,6 +18,7 @@ from projector.reacting.progress import MongoProgress, instance_of
 from projector.reacting.reactor import Reactor
 from projector.reacting.repairs import Repairs
 from projector.tenure import Tenure
+from projector.together import Together
 from runtime.errors import ReadsideError
 from runtime.mongo import Database
 from runtime.postgres import DRIVER_ERRORS
@@ -42,6 +43,7 @@ class ReactionRunner:
         reaction: Reaction,
         ports: Ports,
         beginnings: Beginnings,
+        together: Together,
     ) -> None:
         self.name = reaction.name
         self._reaction = reaction
@@ -49,7 +51,7 @@ class ReactionRunner:
         self._feed = feed
         self._settings = settings
         self._beginnings = beginnings
-        self._progress = MongoProgress(database, reaction.name)
+        self._progress = MongoProgress(database, reaction.name, together)
         self._lease = Lease(database, instance_of(reaction.name))
         self._tenure = Tenure(self._lease, feed, self._told)
         self._policy = FailurePolicy(1)

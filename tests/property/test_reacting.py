@@ -214,7 +214,7 @@ def _run(names: Sequence[str], choices: Sequence[int]) -> None:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine waits for nothing but handlers."""
-    monkeypatch.setattr(keeping_module, "_WRITE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(keeping_module, "_WRITE_EVERY_SECONDS", 1e-6)
     monkeypatch.setattr(keeping_module, "_WRITE_PASSED_OVER_SECONDS", 0.001)
     monkeypatch.setattr(reactor_module, "MOST_TAKEN_IN", 4)
     monkeypatch.setattr(reactor_module, "GRACE_SECONDS", 0)

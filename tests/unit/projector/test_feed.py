@@ -231,3 +231,24 @@ async def test_an_upcaster_that_breaks_in_any_way_spoils_its_own_event_alone(mon
         "IndexError: pop from empty list",
         None,
     ]
+
+
+async def test_who_keeps_pace_in_another_feed_has_the_newest_from_that_one_and_the_rest_alone() -> None:
+    views_log, own_log = a_log(35), a_log(35)
+    views = await a_feed(views_log)
+    feed = PostgresFeed(own_log, chunk_size=4, newest_of=views)
+    await feed.advance(35)
+
+    newest = await feed.read(31)
+
+    assert [one.position for one in newest] == [32, 33, 34, 35]
+    assert [one.position for one in await views.read(31)] == [32, 33, 34, 35]
+    assert (len(views_log.asked), len(own_log.asked)) == (1, 0)
+    assert [one.position for one in await feed.read(2)] == [3, 4]
+    assert (len(views_log.asked), len(own_log.asked)) == (1, 1)
+
+
+async def test_no_more_than_a_chunk_is_had_from_another_feed() -> None:
+    feed = PostgresFeed(a_log(35), chunk_size=3, newest_of=await a_feed(a_log(35)))
+
+    assert [one.position for one in await feed.read(30)] == [31, 32, 33]
