@@ -22,6 +22,7 @@ import psutil
 
 from bench import placing
 from bench.load import Load, load, post
+from bench.placed import MEMBER_ID, chosen
 from bench.serving import Served, serving
 from bench.suite import Bench, Part, Plot, Row
 from runtime.settings import Settings
@@ -85,7 +86,7 @@ def _environment(url: str) -> dict[str, str]:
 def placing_requests(secret: str) -> list[bytes]:
     """Orders of three products each, of the one member, under a token that this secret signs."""
     settings = Settings(_env_file=None, jwt_secret=secret, jwt_lifetime_seconds=30 * 86_400)  # type: ignore[call-arg,arg-type]
-    token = Tokens(settings).issue(placing.MEMBER_ID, ["customer"])
+    token = Tokens(settings).issue(MEMBER_ID, ["customer"])
     rng = random.Random(1)  # noqa: S311  (repeatable load, no secret)
     shipping = {
         "receiver": {"name": "Ann", "phone": "555-0100"},
@@ -96,7 +97,7 @@ def placing_requests(secret: str) -> list[bytes]:
         post(
             "/orders",
             {
-                "lines": [{"product_id": product_id, "quantity": 1} for product_id in placing.chosen(rng)],
+                "lines": [{"product_id": product_id, "quantity": 1} for product_id in chosen(rng)],
                 "shipping_info": shipping,
             },
             {"Authorization": f"Bearer {token}"},
