@@ -22,6 +22,7 @@ from projector.daemon import Daemon
 from projector.dead_letters import DeadLetters
 from runtime.clock import now
 from runtime.mongo import mongo_database
+from runtime.postgres import make_engine
 from runtime.settings import Settings
 from tests.builders import a_line, an_order
 from tests.instances import instance
@@ -176,3 +177,21 @@ async def until(reached: Callable[[], Awaitable[bool]], what: str) -> None:
     while not await reached():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def log(settings: Settings) -> AsyncIterator[Log]:
+    """A log with a member and two products."""
+    engine = make_engine(settings.postgres_url or "", "test log", pool_size=2)
+    log = Log(engine)
+    await log.open()
+    yield log
+    await engine.dispose()
+
+
+@pytest.fixture
+async def views(settings: Settings) -> AsyncIterator[Views]:
+    """The views of this test."""
+    views = Views(settings)
+    yield views
+    views.database.client.close()

@@ -1,6 +1,5 @@
 """Dead letters between a real Postgres and a real MongoDB: retried in order, discarded with a reason, exact after."""
 
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,31 +14,14 @@ from projector.folding import Folded, Settlement
 from projector.runner import Runner
 from projector.store import ViewStore
 from runtime.clock import now
-from runtime.postgres import make_engine
 from runtime.settings import Settings
 from tests.instances import ORDER_DETAIL, SALES_STATISTICS
-from tests.integration.poison import VIEWS, Log, Views, poison, projecting, soundly_projected, until
+from tests.integration.poison import VIEWS, Log, Views, log, poison, projecting, soundly_projected, until, views
 from views import order_detail
 
+__all__ = ["log", "views"]  # fixtures
+
 OUTCOME_SECONDS = 60.0
-
-
-@pytest.fixture
-async def log(postgres_url: str) -> AsyncIterator[Log]:
-    """A log with a member and two products."""
-    engine = make_engine(postgres_url, "test log", pool_size=2)
-    log = Log(engine)
-    await log.open()
-    yield log
-    await engine.dispose()
-
-
-@pytest.fixture
-async def views(settings: Settings) -> AsyncIterator[Views]:
-    """The views of this test."""
-    views = Views(settings)
-    yield views
-    views.database.client.close()
 
 
 async def retried(views: Views, *letters: str) -> list[dict[str, Any]]:

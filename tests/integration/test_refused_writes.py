@@ -1,35 +1,18 @@
 """What MongoDB will never write is an event's failure, and no outage: its aggregate is parked, all else flows on."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from events.ordering import OrderPaid
-from runtime.postgres import make_engine
 from runtime.settings import Settings
-from tests.integration.poison import Log, Views, distort, projecting, soundly_projected
+from tests.integration.poison import Log, Views, distort, log, projecting, soundly_projected, views
+
+__all__ = ["log", "views"]  # fixtures
 
 PAID_ORDERS = 60
-
-
-@pytest.fixture
-async def log(postgres_url: str) -> AsyncIterator[Log]:
-    """A log with a member and two products."""
-    engine = make_engine(postgres_url, "test log", pool_size=2)
-    log = Log(engine)
-    await log.open()
-    yield log
-    await engine.dispose()
-
-
-@pytest.fixture
-async def views(settings: Settings) -> AsyncIterator[Views]:
-    """The views of this test."""
-    views = Views(settings)
-    yield views
-    views.database.client.close()
 
 
 def _too_large(document: Any) -> Any:

@@ -21,14 +21,15 @@ from projector.lease import Lease
 from projector.store import ViewStore
 from projector.verification import Healed, Verification, VerificationRefusedError, Verified, verification_of
 from runtime.clock import now
-from runtime.postgres import make_engine
 from runtime.settings import Settings
 from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, SALES_STATISTICS, instance
 from tests.integration import poison as poisoning
-from tests.integration.poison import Log, Views, poison
+from tests.integration.poison import Log, Views, log, poison, views
 from tests.integration.projecting import ReadSide, Shop, a_read_side, a_shop, projecting
 from tests.oracle.views import Json, expected_views
 from views import all_views
+
+__all__ = ["log", "views"]  # fixtures
 
 Corrupt = Callable[[ReadSide], Awaitable[None]]
 
@@ -230,24 +231,6 @@ async def test_a_batch_that_was_folded_on_what_was_wrong_is_not_written_after_he
 async def _flow(shop: Shop, chance: random.Random) -> None:
     for _ in range(12):
         await shop.some_order(chance)
-
-
-@pytest.fixture
-async def log(settings: Settings) -> AsyncIterator[Log]:
-    """A log with a member and two products."""
-    engine = make_engine(settings.postgres_url or "", "test log", pool_size=2)
-    log = Log(engine)
-    await log.open()
-    yield log
-    await engine.dispose()
-
-
-@pytest.fixture
-async def views(settings: Settings) -> AsyncIterator[Views]:
-    """The views of this test."""
-    views = Views(settings)
-    yield views
-    views.database.client.close()
 
 
 async def test_what_is_parked_or_discarded_is_no_difference_and_its_mark_survives_healing(

@@ -13,33 +13,16 @@ import pytest
 from events.ordering import OrderCanceled, OrderPaid, OrderPlaced
 from projector import store as store_module
 from runtime.mongo import Database
-from runtime.postgres import make_engine
 from runtime.settings import Settings
 from tests.instances import MEMBER_PROFILE, ORDER_DETAIL, PRODUCT_CATALOG, SALES_STATISTICS
-from tests.integration.poison import Log, Views, poison, projecting
+from tests.integration.poison import Log, Views, log, poison, projecting, views
 from tests.integration.projecting import ReadSide
 from tests.integration.test_verification import healed
 
+__all__ = ["log", "views"]  # fixtures
+
 INSTANCES = {ORDER_DETAIL, MEMBER_PROFILE, PRODUCT_CATALOG, SALES_STATISTICS}
 Change = dict[str, Any]
-
-
-@pytest.fixture
-async def log(postgres_url: str) -> AsyncIterator[Log]:
-    """A log with a member and two products."""
-    engine = make_engine(postgres_url, "test log", pool_size=2)
-    log = Log(engine)
-    await log.open()
-    yield log
-    await engine.dispose()
-
-
-@pytest.fixture
-async def views(settings: Settings) -> AsyncIterator[Views]:
-    """The views of this test."""
-    views = Views(settings)
-    yield views
-    views.database.client.close()
 
 
 @asynccontextmanager
