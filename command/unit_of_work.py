@@ -177,7 +177,7 @@ class Transactions:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
         """A unit of work; what was not committed at the end of the block is rolled back."""
-        with tracing.span("transaction", "client", db__system__name="postgresql"):
+        with tracing.inner_span("transaction", "client", db__system__name="postgresql"):
             async with self.engine.connect() as connection:
                 yield UnitOfWork(connection, self.handlers)
             # Also after a rollback: a ring too many wakes the projector for nothing, one too few costs a second.

@@ -42,7 +42,7 @@ async def post_json(
     """The answer, whatever its status. Raises `OutsideError` where there is none within the time."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
     try:
-        with tracing.span("POST", "client", http__request__method="POST"):
+        with tracing.inner_span("POST", "client", http__request__method="POST"):
             if (told := tracing.traceparent(traceparent)) is not None:
                 headers["traceparent"] = told
             # httpx's own timeouts begin anew with every byte: an answer that drips would never end.

@@ -8,9 +8,10 @@ No personal data, no token and no value of a statement is put into a span: ids, 
 Spans leave in a thread of their own over a bounded queue; where the collector is away they are dropped and counted.
 """
 
+import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +47,7 @@ class Event(Protocol):
 
 
 _EXPORT_SECONDS = 5.0
+_END_SECONDS = 5.0
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _SAMPLED = 1
 
@@ -77,27 +79,49 @@ def use(provider: "TracerProvider | None") -> None:
 def stop() -> None:
     """Let go what has been recorded; takes some seconds at most, and no longer."""
     if _provider is not None:
-        _provider.shutdown()
+        # Its own way to end waits for a collector that is away for as long as half a minute.
+        ending = threading.Thread(target=_provider.shutdown, name="last spans", daemon=True)
+        ending.start()
+        ending.join(_END_SECONDS)
 
 
 def span(name: str, kind: str = "internal", *, under: str | None = None, **attributes: Attribute) -> Any:
-    """A context manager: the current span while it is entered, and failed where it is left by an exception.
+    """A context manager: the current span while it is entered.
 
     ``under`` is the ``traceparent`` that it belongs to, instead of the span that is current. Names of attributes are
     written with ``__`` for the dot.
     """
-    if _tracer is None:
-        return _NOTHING
-    return _tracer.start_as_current_span(
-        name, context=_context(under), kind=_kind(kind), attributes=_dotted(attributes)
-    )
+    return _NOTHING if _tracer is None else _entered(name, kind, _context(under), attributes)
+
+
+def inner_span(name: str, kind: str = "internal", **attributes: Attribute) -> Any:
+    """`span` below the current one; nothing where there is none: a job of our own begins no trace."""
+    return _NOTHING if _tracer is None or traceparent() is None else _entered(name, kind, None, attributes)
 
 
 def span_of_event(name: str, event: Event, kind: str = "consumer", **attributes: Attribute) -> Any:
-    """`span` in the trace of an event; nothing where the event is in none that is kept."""
-    if _tracer is None or not is_kept(event.traceparent):
+    """`span` in the trace of an event. Where that is not kept nothing is recorded, nor begun by what it causes."""
+    if _tracer is None or event.traceparent is None:
         return _NOTHING
     return span(name, kind, under=event.traceparent, **_of_event(event), **attributes)
+
+
+@contextmanager
+def _entered(name: str, kind: str, context: Any, attributes: dict[str, Attribute]) -> Iterator[None]:
+    # Not the message of what is raised, which is the default: it may hold what somebody typed, or a statement's values.
+    with _tracer.start_as_current_span(
+        name,
+        context=context,
+        kind=_kind(kind),
+        attributes=_dotted(attributes),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield
+        except Exception as error:
+            current.set_attribute("error.type", type(error).__name__)
+            raise
 
 
 def traceparent(or_else: str | None = None) -> str | None:
@@ -136,13 +160,14 @@ def trace_id_of(parent: str | None) -> str | None:
 
 
 def sequenced(events: Iterable[Event], *, not_before: datetime) -> None:
-    """Events have been read from the log: from the command's clock to the moment they were numbered.
+    """Events have been read from the log just now: from the outbox, over their commit, to their place in the log.
 
-    Those that were numbered before ``not_before`` are read once more, by a rebuild or a restart, and are no news.
+    Those that were recorded before ``not_before`` are read once more, by a rebuild or a restart, and are no news.
     """
+    read_at = time.time_ns()
     for one in events:
         if is_kept(one.traceparent) and one.recorded_at >= not_before:
-            _past("sequence", one.traceparent, _nanoseconds(one.occurred_at), _nanoseconds(one.recorded_at), one)
+            _past("sequence", one.traceparent, _nanoseconds(one.recorded_at), read_at, one)
 
 
 def projected(view: str, events: Sequence[Event], batch: int, began_at: int) -> None:

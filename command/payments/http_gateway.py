@@ -111,7 +111,7 @@ class HttpGateway(Gateway):
         self, path: str, body: dict[str, object], cause: Cause, expected: tuple[int, ...]
     ) -> httpx.Response:
         try:
-            with tracing.span("POST", "client", http__request__method="POST", url__path=path):
+            with tracing.inner_span("POST", "client", http__request__method="POST", url__path=path):
                 headers = {"Idempotency-Key": cause.key}
                 if (traceparent := tracing.traceparent(cause.traceparent)) is not None:
                     headers["traceparent"] = traceparent

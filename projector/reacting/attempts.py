@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from events.reaction import NotNow, Ports, Reaction
+from events.reaction import Exhausted, NotNow, Ports, Reaction
 from projector.reacting import metrics
 from projector.reacting.subscription import Pending
 from projector.reacting.troubles import Troubles
@@ -97,9 +97,14 @@ class Attempts:
         if settle is None or pending.unfit is not None:
             settled = False
         else:
-            settled = await self._settled(pending, partial(settle, pending.envelope, failure.error, self._ports))
+            settled = await self._settled(pending, partial(self._traced, settle, pending, failure))
         metrics.HANDLED.labels(self._reaction.name, "settled" if settled else "dead_letter").inc()
         return None if settled else failure
+
+    async def _traced(self, settle: Exhausted, pending: Pending, failure: Failure) -> bool:
+        name = self._reaction.name
+        with tracing.span_of_event(f"settle {name}", pending.envelope, readside__reaction=name):
+            return await settle(pending.envelope, failure.error, self._ports)
 
     async def _settled(self, pending: Pending, settle: Callable[[], Awaitable[bool]]) -> bool:
         about = ("settle", pending.position)

@@ -1,26 +1,24 @@
 """One trace from a request to what it brings about, over real databases; and its way to a collector."""
 
 import asyncio
-import http.server
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link
 
 from command.background import background
 from projector.daemon import Daemon
 from runtime import tracing
 from runtime.exporting import provider_of
 from runtime.settings import Settings
+from tests.collector import collector
 from tests.integration.commanding import Shop, shop
 from tests.integration.projecting import until
 from tests.integration.serving import served
@@ -129,8 +127,47 @@ async def test_of_an_event_in_no_trace_that_is_kept_nothing_is_recorded(
     assert [one.name for one in exporter.get_finished_spans()] == []
 
 
+async def test_what_an_event_in_no_trace_causes_begins_none(
+    exporter: InMemorySpanExporter, shop: Shop, settings: Settings
+) -> None:
+    shop.client.headers["traceparent"] = NOT_KEPT
+    await shop.product()
+    async with Daemon(settings, background=background).running():
+        order_id = await shop.placed()
+        await shop.post(f"/orders/{order_id}/pay", {"method": "card", "card_token": "tok_visa"})
+
+        async def is_paid() -> bool:
+            rows = await shop.rows("SELECT status FROM orders WHERE order_id = $1", order_id)
+            return bool(rows[0]["status"] == "PREPARING")
+
+        await until(is_paid, "the payment")
+    rows = await shop.rows("SELECT traceparent FROM event_log WHERE aggregate_id = $1", order_id)
+    assert {(row["traceparent"][3:35], row["traceparent"][-2:]) for row in rows} == {(TRACE, "00")}
+    assert exporter.get_finished_spans() == ()
+
+
+def test_a_span_says_what_kind_of_error_it_was_and_nothing_of_its_message(exporter: InMemorySpanExporter) -> None:
+    with pytest.raises(ValueError, match="secret"), tracing.span("something"):
+        raise ValueError("ann@example.com has a secret")
+    [span] = exporter.get_finished_spans()
+    assert attributes(span) == {"error.type": "ValueError"}
+    assert (span.events, span.status.description) == ((), None)
+
+
+def test_a_batch_is_kept_with_the_traces_that_it_joins(settings: Settings) -> None:
+    seldom = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:9", "trace_ratio": 0.0})
+    provider = provider_of(seldom, "tests", tracing.EXPORTED, timeout_seconds=0.1)
+    tracer = provider.get_tracer("tests")
+    with tracer.start_as_current_span("caller", context=tracing._context(CALLER)) as caller:
+        kept = Link(caller.get_span_context())
+    assert caller.is_recording() is False  # ended; it was kept, as its caller had decided
+    assert tracer.start_span("write", links=[kept]).is_recording()
+    assert not tracer.start_span("write").is_recording()
+    provider.shutdown()
+
+
 async def test_spans_reach_a_collector_by_otlp_and_are_flushed_at_the_end(settings: Settings) -> None:
-    async with collector() as (url, received):
+    with collector() as (url, received):
         provider = provider_of(
             settings.model_copy(update={"otlp_endpoint": url}), "tests", tracing.EXPORTED, timeout_seconds=5
         )
@@ -227,29 +264,3 @@ async def _all_at(daemon: Daemon, position: int) -> bool:
 def lost() -> float:
     """Spans that no collector took, so far."""
     return float(tracing.EXPORTED.labels("lost")._value.get())
-
-
-@asynccontextmanager
-async def collector() -> AsyncIterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """Takes what is sent to it by OTLP over HTTP."""
-    received: list[ExportTraceServiceRequest] = []
-
-    class Taking(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/traces"
-            received.append(ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (likewise)
-            """Not on the terminal."""
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Taking)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
