@@ -1,6 +1,6 @@
 """The parts there are, in the order in which they run."""
 
-from bench import catch_up, command, gateway, growth, importing, lag, old_snapshot, publishing, query, rebuild
+from bench import catch_up, command, gateway, growth, importing, lag, old_snapshot, peers, publishing, query, rebuild
 
 PARTS = {
     part.name: part
@@ -14,6 +14,7 @@ PARTS = {
         gateway.part,
         old_snapshot.part,
         publishing.part,
+        peers.part,
         growth.part,
     )
 }
