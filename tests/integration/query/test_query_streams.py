@@ -206,9 +206,10 @@ class TestOrders:
         assert await listening == ("2", "PREPARING", 2)
 
     async def test_a_stream_goes_over_to_the_instance_that_is_served(
-        self, shop: Shop, staff: httpx.AsyncClient
+        self, shop: Shop, api: Served, staff: httpx.AsyncClient
     ) -> None:
         await shop.put("order_detail", an_order())
+        follower = api.app.state.read_models.follower
 
         async with streaming(staff, ORDER) as reader:
             assert await reader.order() == ("1", "PAYMENT_WAITING", 1)
@@ -216,6 +217,8 @@ class TestOrders:
             await rebuilt.insert_one({**(await _stored(shop)), "version": 2, "status": "PREPARING"})
             await shop.advance("order_detail", 12, "101:101:", instance="order_detail.v9")
             await shop.database.registry.update_one({"_id": "order_detail"}, {"$set": {"active": "order_detail.v9"}})
+            # Until the API has heard of it, the old one is the one that is served.
+            assert await follower.reaches(lambda: follower.checkpoint("order_detail").instance == "order_detail.v9", 60)
             await change(shop, 9, "CANCELED")  # in the old one, which nobody is to see any more
             assert await reader.order() == ("2", "PREPARING", 2)
             await rebuilt.update_one({"_id": "o-1"}, {"$set": {"version": 3, "status": "SHIPPED"}})
