@@ -122,7 +122,8 @@ def _lags(shop: Shop, tracking: Any) -> tuple[float, float]:
     committed: dict[int, float] = {}
     found: list[float] = []
     rng = random.Random(1)  # noqa: S311  (repeatable, no secret)
-    with tracking.watch() as stream:
+    # By default a look waits for a second, and nothing would be recorded meanwhile.
+    with tracking.watch(max_await_time_ms=1) as stream:
         started = time.perf_counter()
         for number in range(int(_RATE * _SECONDS)):
             while (early := started + number / _RATE - time.perf_counter()) > 0:
