@@ -30,6 +30,8 @@ class Desk:
         self.flashes: dict[str, str] = {}
         self.samples: dict[str, deque[Sample]] = {}
         """Time, position and lag in seconds of each instance, while anybody looked."""
+        self.building: dict[str, deque[Sample]] = {}
+        """Likewise of instances that are being built, by their progress: in the bulk part they have no checkpoint."""
         self._measured: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._looked: tuple[float, list[Item]] = (0.0, [])
         self._looking = asyncio.Lock()

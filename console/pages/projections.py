@@ -4,6 +4,7 @@ Charts are of what this process has seen while somebody looked: the last five mi
 """
 
 from collections import deque
+from time import time
 from typing import Any
 
 from fastapi import Request
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import Response
 
 from console import charts
-from console.desk import Desk, label_of, rates
+from console.desk import SAMPLES, Desk, label_of, rates
 from console.errors import Refused
 from console.formatting import UNKNOWN, duration, number
 from console.live import View, opened
@@ -120,10 +121,12 @@ def _within(view: View, bound: float | None) -> str:
 
 def _progress(view: View, told: dict[str, dict[str, Any]]) -> Safe:
     shown = []
+    if not any(one["building"] for one in told.values()):
+        view.desk.building.clear()
     for name, one in told.items():
         if one["building"]:
             position, head = one["progress"]["position"], max(one["progress"]["head"], 1)
-            left = _left(view, name, position, head)
+            left = _left(view, one["building"], position, head)
             facts = {"instance": one["building"], "position": number(position), "head": number(head), "left": left}
             bar = tag("progress", value=position, max=head, aria_label=one["building"])
             shown.append(tag("p", bar, " ", view.t("building", **facts), class_="notice"))
@@ -139,8 +142,10 @@ def _progress(view: View, told: dict[str, dict[str, Any]]) -> Safe:
     return Safe("".join(shown))
 
 
-def _left(view: View, name: str, position: int, head: int) -> str:
-    series = rates(view.desk.samples.get(f"{name} (building)") or view.desk.samples.get(name) or deque())
+def _left(view: View, instance: str, position: int, head: int) -> str:
+    samples = view.desk.building.setdefault(instance, deque(maxlen=SAMPLES))
+    samples.append((time(), position, 0.0))
+    series = rates(samples)
     rate = series[-1][1] if series else 0.0
     return duration((head - position) / rate, view.language) if rate > 0 else UNKNOWN
 
