@@ -6,6 +6,9 @@ tracking recorder of our own, which its interfaces allow: documents and the plac
 transaction, so that each event takes effect once, as Readside's do. It calls the projection once per event; that is how
 it is meant, and where its speed is.
 
+Both sides' limits: the peer's start is not counted and Readside's is; and the peer's orders are placed one after the
+other by the thread that looks at the change stream, so that a slow save delays the next one.
+
 What it has: a subscription that wakes by NOTIFY, tracking, a `wait` for one's own writes within a process. What it
 lacks: batches, parking of events that fail (the runner stops), rebuilds beside a view that is served.
 
@@ -81,16 +84,20 @@ def _median(cuts: list[tuple[float, float]], which: int) -> float:
 
 def _peer(bench: Bench, url: str) -> tuple[float, tuple[float, float]]:
     shop = Shop(environment(*_place(url), bench.mongo, _PEERS))
+    events = 0
     for order in orders(_PEER_ORDERS, seed=1):
+        events += len(order.recorded)
         record(shop, order)
     head = shop.recorder.max_notification_id() or 0
     with MongoClient[dict[str, Any]](bench.mongo) as client:
         tracking = client[_PEERS][TRACKING]
         with _projecting(url, bench.mongo):
             caught_up = _wait_for(tracking, head)
+            written = client[_PEERS]["orders"].count_documents({"status": {"$exists": True}})
+            assert written == _PEER_ORDERS, f"the peer wrote {written} orders"
             cuts = _lags(shop, tracking)
     shop.close()
-    return head / caught_up, cuts
+    return events / caught_up, cuts
 
 
 def _place(url: str) -> tuple[str, str]:
@@ -100,7 +107,7 @@ def _place(url: str) -> tuple[str, str]:
 
 def _projecting(url: str, mongo: str) -> "subprocess.Popen[bytes]":
     told = {**os.environ, **environment(*_place(url), mongo, _PEERS)}
-    return _Ended([sys.executable, "-m", "bench.peer_shop"], env=told)
+    return _Ended([sys.executable, "-c", "from bench.peer_shop import project; project()"], env=told)
 
 
 class _Ended(subprocess.Popen[bytes]):
