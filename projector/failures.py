@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from events.envelope import Envelope
 from eventstore import ArchiveUnavailable
 from projector.publishing.outlet import BrokerAway
+from runtime.errors import ReadsideError
 from runtime.postgres import DRIVER_ERRORS
 
 
@@ -122,6 +123,11 @@ class StandBy:
 _SHORTEST, _LONGEST = 0.05, 1.0
 # How often a standby asks for the lease: with the lease's three seconds well within five after a crash.
 _STAND_BY_SECONDS = 0.5
+
+
+def told_of(error: BaseException) -> str:
+    """What operators are told: our own errors are sentences for them; a driver's may hold anything."""
+    return str(error) if isinstance(error, ReadsideError) else type(error).__name__
 
 
 class FailurePolicy:

@@ -71,19 +71,22 @@ class ProjectionList(BaseModel):
     items: list[ProjectionAnswer]
 
 
+_ENTRY: dict[str, Any] = {
+    "name": "order_detail",
+    "active": "order_detail.v1",
+    "generation": 2,
+    "building": "order_detail.v1.g2",
+    "keep_old": False,
+    "previous": None,
+    "previous_until": None,
+    "comparison": None,
+}
+
+
 class EntryAnswer(BaseModel):
     """Which instance of a view is served, built and kept."""
 
-    model_config = example(
-        name="order_detail",
-        active="order_detail.v1",
-        generation=2,
-        building="order_detail.v1.g2",
-        keep_old=False,
-        previous=None,
-        previous_until=None,
-        comparison=None,
-    )
+    model_config = example(**_ENTRY)
 
     name: str
     active: str
@@ -136,14 +139,7 @@ class WholeEntryAnswer(EntryAnswer):
     """The same, with who writes each instance and what goes on."""
 
     model_config = example(
-        name="order_detail",
-        active="order_detail.v1",
-        generation=2,
-        building="order_detail.v1.g2",
-        keep_old=False,
-        previous=None,
-        previous_until=None,
-        comparison=None,
+        **_ENTRY,
         owners={"active": {"epoch": 3, "pid": 4712, "expires_at": "2026-11-21T09:07:03.332000Z"}},
         progress={"position": 1200, "head": 4711},
         verification=None,

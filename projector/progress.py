@@ -1,5 +1,7 @@
 """How far a view that is being built has come: of its bulk part too, which several processes share."""
 
+import re
+
 from projector.registry import REGISTRY
 from projector.store import CHECKPOINTS, PARTS
 from runtime.mongo import Database
@@ -10,7 +12,7 @@ async def position_of(database: Database, instance: str) -> int:
     found = await database[CHECKPOINTS].find_one({"_id": instance})
     if found is None or found["position"]:
         return 0 if found is None else int(found["position"])
-    parts = [part async for part in database[PARTS].find({"_id": {"$regex": f"^{instance}#"}})]
+    parts = [part async for part in database[PARTS].find({"_id": {"$regex": f"^{re.escape(instance)}#"}})]
     # Of theirs, wherever in the log each of them began.
     done = sum(part["position"] - part["after"] for part in parts)
     whole = sum(part["until"] - part["after"] for part in parts)

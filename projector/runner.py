@@ -12,7 +12,7 @@ import structlog
 
 from events.envelope import Envelope
 from projector import metrics
-from projector.failures import FailurePolicy, Retry, StandBy, is_refusal
+from projector.failures import FailurePolicy, Retry, StandBy, is_refusal, told_of
 from projector.feed import Feed
 from projector.folding import Folded, folder_of
 from projector.lease import Lease
@@ -22,7 +22,6 @@ from projector.tenure import Tenure
 from projector.unparking import Unparking
 from runtime import tracing
 from runtime.clock import now
-from runtime.errors import ReadsideError
 from views.kit import Calendar
 
 log = structlog.get_logger()
@@ -146,8 +145,7 @@ class Runner:
             await asyncio.sleep(decision.for_seconds)
             return
         metrics.RETRIES.labels(self.label, decision.reason).inc()
-        # Our own errors are sentences for operators; a driver's may hold anything.
-        told = str(error) if isinstance(error, ReadsideError) else type(error).__name__
+        told = told_of(error)
         self.state, self._trouble = "waiting", f"{decision.reason}: {told}"
         log.warning("batch begun again", projection=self.name, reason=decision.reason, error=str(error)[:300])
         await asyncio.sleep(decision.after_seconds)

@@ -121,7 +121,8 @@ def _within(view: View, bound: float | None) -> str:
 
 def _progress(view: View, told: dict[str, dict[str, Any]]) -> Safe:
     shown = []
-    if not any(one["building"] for one in told.values()):
+    if told and not any(one["building"] for one in told.values()):
+        # Not where nothing is told: the samples are everybody's, and who is no operator sees no rebuild.
         view.desk.building.clear()
     for name, one in told.items():
         if one["building"]:

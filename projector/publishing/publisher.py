@@ -10,14 +10,13 @@ from pymongo.errors import PyMongoError
 
 from eventstore import EventLog
 from eventstore.log import StoredEvent
-from projector.failures import FailurePolicy, Retry, StandBy
+from projector.failures import FailurePolicy, Retry, StandBy, told_of
 from projector.feed import Feed
 from projector.lease import Lease
 from projector.publishing import metrics
 from projector.publishing.outlet import Outlet, Send
 from projector.publishing.progress import PublishedUpTo, instance_of
 from projector.tenure import Tenure
-from runtime.errors import ReadsideError
 from runtime.mongo import Database
 
 log = structlog.get_logger()
@@ -95,8 +94,7 @@ class Publisher:
                 self.position = await self._progress.look()
             await asyncio.sleep(decision.for_seconds)
             return
-        # Our own errors are sentences for operators; a driver's may hold anything.
-        told = str(error) if isinstance(error, ReadsideError) else type(error).__name__
+        told = told_of(error)
         self.state, self._trouble = "waiting", f"{decision.reason}: {told}"
         metrics.RETRIES.labels(self.name, decision.reason).inc()
         log.warning("publishing begun again", publisher=self.name, reason=decision.reason, error=told[:300])

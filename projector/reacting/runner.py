@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 
 from events.reaction import Ports, Reaction
 from eventstore.beginnings import Beginnings
-from projector.failures import FailurePolicy, Retry, StandBy
+from projector.failures import FailurePolicy, Retry, StandBy, told_of
 from projector.feed import Feed
 from projector.lease import Lease
 from projector.reacting import metrics
@@ -19,7 +19,6 @@ from projector.reacting.reactor import Reactor
 from projector.reacting.repairs import Repairs
 from projector.tenure import Tenure
 from projector.together import Together
-from runtime.errors import ReadsideError
 from runtime.mongo import Database
 from runtime.postgres import DRIVER_ERRORS
 from runtime.settings import Settings
@@ -178,7 +177,7 @@ class ReactionRunner:
             with suppress(PyMongoError):
                 self._position = await self._progress.look()
         else:
-            told = str(error) if isinstance(error, ReadsideError) else type(error).__name__
+            told = told_of(error)
             self.state, self._trouble = "waiting", f"{decision.reason}: {told}"
             metrics.RETRIES.labels(self.name, decision.reason).inc()
             log.warning("reaction begun again", reaction=self.name, reason=decision.reason, error=str(error)[:300])
