@@ -15,6 +15,7 @@ from functools import partial
 
 import aio_pika
 from aio_pika.abc import AbstractExchange
+from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPError
 
 from eventstore.cloud_events import STRUCTURED, structured
@@ -44,22 +45,23 @@ class RabbitOutlet:
         """One connection and channel of one owner's. Raises `BrokerAway`."""
         assert self._settings.rabbitmq_url is not None
         url = self._settings.rabbitmq_url.get_secret_value()
+        # Not the robust one: it would send again by itself, in an order of its own. And not by the library's `connect`,
+        # which leaves one that it could not connect to the garbage collector, with no loop to close itself on.
+        connection = aio_pika.Connection(make_url(url), client_properties={"connection_name": "readside publisher"})
         try:
-            # Not the robust one: it would send again by itself, in an order of its own.
-            connection = await aio_pika.connect(
-                url, timeout=_CONNECT_SECONDS, client_properties={"connection_name": "readside publisher"}
+            yield partial(_send, await self._exchange(connection))
+        finally:
+            await connection.close()
+
+    async def _exchange(self, connection: aio_pika.Connection) -> AbstractExchange:
+        try:
+            await connection.connect(timeout=_CONNECT_SECONDS)
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
+            return await channel.declare_exchange(
+                self._settings.rabbitmq_exchange, aio_pika.ExchangeType.TOPIC, durable=True
             )
         except _FAILURES as error:
             raise BrokerAway(_sentence(error)) from None
-        async with connection:
-            try:
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
-                exchange = await channel.declare_exchange(
-                    self._settings.rabbitmq_exchange, aio_pika.ExchangeType.TOPIC, durable=True
-                )
-            except _FAILURES as error:
-                raise BrokerAway(_sentence(error)) from None
-            yield partial(_send, exchange)
 
 
 async def _send(exchange: AbstractExchange, events: Sequence[StoredEvent]) -> None:
